@@ -1,0 +1,46 @@
+"""Whether an event was there before: a function of the log alone, so that every reader and every restart comes to the same verdict.
+
+An occurrence at offset o looks back over its own generation of 16,384 offsets and the one before it, and at most 24 hours of record time:
+
+    |--- generation g-1 ---|--- generation g --o
+    ^ looked at from here on
+
+Memory is two dictionaries per partition, whatever the history.
+"""
+
+from __future__ import annotations
+
+GENERATION = 16_384
+HORIZON_MS = 24 * 3600 * 1000
+
+
+class Duplicates:
+    """The identities of one partition's current and previous generation, each with its newest record time (UTC ms)."""
+
+    __slots__ = ("_current", "_generation", "_horizon_ms", "_length", "_previous")
+
+    def __init__(self, *, generation: int = GENERATION, horizon_ms: int = HORIZON_MS) -> None:
+        self._length = generation
+        self._horizon_ms = horizon_ms
+        self._generation = 0
+        self._current: dict[bytes, int] = {}
+        self._previous: dict[bytes, int] = {}
+
+    def refill_from(self, offset: int) -> int:
+        """The first offset to read again so that verdicts from `offset` on come out right."""
+        return max(0, (offset // self._length - 1) * self._length)
+
+    def seen(self, offset: int, timestamp: int, identity: bytes) -> bool:
+        """Note this occurrence and say whether it is a duplicate.  Called for every decodable record, in offset order, duplicates included."""
+        generation = offset // self._length
+        if generation != self._generation:
+            self._previous = self._current if generation == self._generation + 1 else {}
+            self._current = {}
+            self._generation = generation
+        current = self._current
+        before = current.get(identity)
+        older = self._previous.get(identity)
+        if before is None or timestamp > before:
+            current[identity] = timestamp
+        since = timestamp - self._horizon_ms
+        return (before is not None and before >= since) or (older is not None and older >= since)

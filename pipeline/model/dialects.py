@@ -1,0 +1,552 @@
+"""Bytes to events.  Every outside form of an event is a table of its documented fields here; what is not in a table is ignored.
+
+A value is judged in this order: size, UTF-8, depth, JSON, dialect, topic, fields.  `decode_connection` first tries the two frequent shapes with one
+typed decoder each; whatever they do not take goes the exact way, which finds the reason and the path.  Null is the same as missing.
+
+Where an event names both a user and a service account it is the user's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from pipeline.model import addresses, times
+from pipeline.model.events import (
+    ESTABLISHED,
+    FAILED_DNS,
+    FAILED_OTHER,
+    FAILURE_REASONS,
+    PEER_TO_PEER,
+    RELAY,
+    SERVICE_ACCOUNT,
+    SUCCESS,
+    USER,
+    Authentication,
+    Connection,
+    Principal,
+    Reason,
+    Rejected,
+)
+
+MAX_VALUE_BYTES = 262_144
+MAX_DEPTH = 32
+MAX_INTEGER = 2**63 - 1
+CACHE_SIZE = 65_536
+
+Text = str | None
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=MAX_INTEGER)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)] | None
+State = Literal["established_connection", "closed_connection", "failed_to_connect", "denied_access"]
+STATES = frozenset(("established_connection", "closed_connection", "failed_to_connect", "denied_access"))
+
+
+class _Named(Struct, gc=False):
+    id: Text = None
+    name: Text = None
+
+
+class _User(Struct, gc=False):
+    id: Text = None
+    email: Text = None
+
+
+class _ServiceAccount(Struct, gc=False):
+    id: Text = None
+    name: Text = None
+    key: Text = None
+    key_id: Text = None
+
+
+class _Relay(Struct, gc=False):
+    ip: Text = None
+    name: Text = None
+    port: Amount = None
+
+
+class _LogConnection(Struct, gc=False):
+    id: Text = None
+    client_ip: Text = None
+    protocol: Text = None
+    resource_ip: Text = None
+    resource_port: Amount = None
+    duration: Amount = None
+    rx: Amount = None
+    tx: Amount = None
+    tunnel_path: Text = None
+    tunnel_proto: Text = None
+    cbct_freshness: Whole | None = None
+    error_message: Text = None
+
+
+class _LogResource(Struct, gc=False):
+    address: Text = None
+    applied_rule: Text = None
+    id: Text = None
+
+
+class ConnectorLog(Struct, gc=False):
+    """A connector's own log line; `timestamp` in Unix milliseconds, rx = to the user, tx = to the Resource."""
+
+    event_type: State
+    timestamp: Whole
+    id: Text = None
+    connection: _LogConnection | None = None
+    connector: _Named | None = None
+    device: _Named | None = None
+    user: _User | None = None
+    service_account: _ServiceAccount | None = None
+    remote_network: _Named | None = None
+    resource: _LogResource | None = None
+    relays: list[_Relay] | None = None
+    location: Text = None
+
+
+class _NetworkConnection(Struct, gc=False):
+    id: Text = None
+    client_ip: Text = None
+    protocol: Text = None
+    bytes_received: Amount = None
+    bytes_transferred: Amount = None
+    tunnel_path: Text = None
+    error_message: Text = None
+
+
+class _NetworkResource(Struct, gc=False):
+    address: Text = None
+    applied_rule: Text = None
+    id: Text = None
+    ip: Text = None
+    port: Amount = None
+
+
+class NetworkEvent(Struct, gc=False):
+    """The S3 form, without its envelope."""
+
+    time: str
+    status: State
+    version: Amount = None
+    id: Text = None
+    connection: _NetworkConnection | None = None
+    connector: _Named | None = None
+    device: _Named | None = None
+    user: _User | None = None
+    service_account: _ServiceAccount | None = None
+    remote_network: _Named | None = None
+    resource: _NetworkResource | None = None
+    relays: list[_Relay] | None = None
+    location: dict[str, Any] | None = None
+
+
+class _NetworkEnvelope(Struct, gc=False):
+    event_type: Literal["network_access", "network"]
+    event: NetworkEvent
+
+
+class CsvRow(Struct, gc=False):
+    """A row of the console's network-events export as an object of its own columns; every value is text, "" is missing."""
+
+    status: Literal["NORMAL", "DNS_ERROR", "CONNECTION_FAILED"]
+    start_time: Text = None
+    end_time: Text = None
+    id: Text = None
+    user: Text = None
+    user_id: Text = None
+    device_id: Text = None
+    client_ip: Text = None
+    connector: Text = None
+    connector_id: Text = None
+    resource_ip: Text = None
+    resource_port: Text = None
+    resource_domain: Text = None
+    resource_id: Text = None
+    protocol: Text = None
+    bytes_transferred: Text = None
+    bytes_received: Text = None
+    remote_network: Text = None
+    remote_network_id: Text = None
+    applied_rule: Text = None
+    relays: str | None | UnsetType = UNSET
+    relay_ips: Text = None
+    relay_ports: Text = None
+    service_account: Text = None
+    service_account_id: Text = None
+    service_account_key: Text = None
+    service_account_key_id: Text = None
+
+
+class _AuthenticationUser(Struct, gc=False):
+    id: Text = None
+    email: Text = None
+    policy: _Named | None = None
+    device: _Named | None = None
+    resource: _Named | None = None
+
+
+class _Provider(Struct, gc=False):
+    name: Text = None
+    issuer: Text = None
+    error: Text = None
+    error_description: Text = None
+
+
+class _Posture(Struct, gc=False):
+    failed: list[str] | None = None
+
+
+class _Mfa(Struct, gc=False):
+    method: Text = None
+    actor: _User | None = None
+
+
+class _Action(Struct, gc=False):
+    type: Literal["client_login", "admin_login", "reauth", "mfa_setup", "mfa_reset"]
+    user: _AuthenticationUser
+    result: Literal["success", "failure"] | None = None
+    reason: Text = None
+    client_ip: Text = None
+    idp: _Provider | None = None
+    posture: _Posture | None = None
+    mfa: _Mfa | None = None
+
+
+class AuthenticationEvent(Struct, gc=False):
+    """A sign-in or MFA event, without its envelope."""
+
+    time: str
+    action: _Action
+    version: Amount = None
+    id: Text = None
+
+
+# Every way in which resolvers, operating systems and gateways say that a name did not resolve.
+_DNS = re.compile(
+    r"dns_error|nxdomain|servfail|no such host|host not found|unknown host|could not resolve|can(?:'|no)t resolve|failed to resolve"
+    r"|name resolution|name or service not known|nodename nor servname|getaddrinfo|\bdns\b",
+    re.IGNORECASE,
+)
+_TUNNEL = {"direct": PEER_TO_PEER, "relay": RELAY, "relayed": RELAY}
+
+_any = msgspec.json.Decoder()
+_connector_log = msgspec.json.Decoder(ConnectorLog)
+_network_envelope = msgspec.json.Decoder(_NetworkEnvelope)
+_principals: dict[tuple[str | None, str | None], Principal] = {}
+
+
+def decode_connection(value: bytes, timestamp: int) -> Connection:
+    """An event of the connections topic; `timestamp` is the record's own, UTC ms.  Raises Rejected."""
+    _admit(value)
+    try:
+        if value.startswith(b'{"event_type":"network'):
+            return _of_network(_network_envelope.decode(value).event, timestamp, "$.event")
+        return _of_log(_connector_log.decode(value), timestamp)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    event = _decode_any(value, timestamp)
+    if not isinstance(event, Connection):
+        raise Rejected(Reason.WRONG_TOPIC)
+    return event
+
+
+def decode_authentication(value: bytes, timestamp: int) -> Authentication:
+    """An event of the authentications topic.  Raises Rejected."""
+    _admit(value)
+    event = _decode_any(value, timestamp)
+    if not isinstance(event, Authentication):
+        raise Rejected(Reason.WRONG_TOPIC)
+    return event
+
+
+def authentication_document(value: bytes) -> dict[str, Any]:
+    """What leaves the product for a valid authentication event: the original with all its fields, known or not, in the envelope.
+
+    Only a failure's `reason` is made one of the fixed list; any other text stays beside it as `detail`.
+    """
+    document = _any.decode(value)
+    event = document["event"] if _enveloped(document) else document
+    action = event["action"]
+    if action.get("result") == "failure" and action.get("reason") not in FAILURE_REASONS:
+        text = action.get("reason")
+        action = {**action, "reason": "unknown"}
+        if text:
+            action["detail"] = text
+        event = {**event, "action": action}
+    return {"event_type": "authentication", "event": event}
+
+
+def looks_like_authentication(value: bytes) -> bool:
+    """Which topic a line belongs to.  A guess for senders: the judgement is the worker's.  Never raises."""
+    if b'"action"' not in value:
+        return False
+    try:
+        document = _any.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    if not isinstance(document, dict):
+        return False
+    if _enveloped(document):
+        return document["event_type"] == "authentication"
+    return "action" in document and "status" not in document and document.get("event_type") not in STATES
+
+
+def user_key(value: bytes) -> bytes | None:
+    """The Kafka key of a line: user id, else e-mail, else service account id; None if it has none of them.  Never raises."""
+    try:
+        document = _any.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    event = document["event"] if _enveloped(document) else document
+    action = event.get("action")
+    user = (action if isinstance(action, dict) else event).get("user")
+    account = event.get("service_account")
+    if isinstance(user, dict):
+        candidates = [user.get("id"), user.get("email")]
+    else:
+        candidates = [event.get("user_id"), user]
+    candidates += [account.get("id")] if isinstance(account, dict) else [event.get("service_account_id")]
+    for text in candidates:
+        if isinstance(text, str) and text:
+            return text.encode("utf-8", "replace")
+    return None
+
+
+def _admit(value: bytes) -> None:
+    if len(value) > MAX_VALUE_BYTES:
+        raise Rejected(Reason.TOO_LARGE)
+    if not value.isascii():
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            raise Rejected(Reason.NOT_UTF8) from None
+    # Brackets inside texts count here too, so this only says whether a closer look is needed.
+    if value.count(b"{") + value.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise Rejected(Reason.TOO_DEEP)
+
+
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _depth(value: bytes) -> int:
+    deepest = depth = 0
+    for token in _TOKENS.finditer(value):
+        sign = token[0]
+        if sign in (b"{", b"["):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif sign in (b"}", b"]"):
+            depth -= 1
+    return deepest
+
+
+def _enveloped(document: dict[str, Any]) -> bool:
+    return document.get("event_type") in ("network_access", "network", "authentication") and isinstance(document.get("event"), dict)
+
+
+def _decode_any(value: bytes, timestamp: int) -> Connection | Authentication:
+    try:
+        document = _any.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Rejected(Reason.NOT_JSON) from None
+    if not isinstance(document, dict):
+        raise Rejected(Reason.UNKNOWN_TYPE)
+    if _known(document.get("event_type"), STATES):
+        return _of_log(_fields(document, ConnectorLog, "$"), timestamp)
+    if isinstance(document.get("event_type"), str) and _enveloped(document):
+        if document["event_type"] == "authentication":
+            return _of_authentication(_fields(document["event"], AuthenticationEvent, "$.event"), timestamp, "$.event")
+        return _of_network(_fields(document["event"], NetworkEvent, "$.event"), timestamp, "$.event")
+    if "status" in document and "time" in document:
+        return _of_network(_fields(document, NetworkEvent, "$"), timestamp, "$")
+    if "action" in document:
+        return _of_authentication(_fields(document, AuthenticationEvent, "$"), timestamp, "$")
+    if "start_time" in document and "status" in document and "user" in document:
+        return _of_csv(_fields(document, CsvRow, "$"), timestamp)
+    raise Rejected(Reason.UNKNOWN_TYPE)
+
+
+def _known(word: Any, words: frozenset[str]) -> bool:
+    return isinstance(word, str) and word in words
+
+
+def _fields(document: dict[str, Any], dialect: Any, path: str) -> Any:
+    try:
+        return msgspec.convert(document, dialect, strict=True)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error), path) from None
+
+
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+
+
+def _refusal(message: str, path: str) -> Rejected:
+    """The reason and the path behind one of the validator's sentences."""
+    said, _, at = message.partition(" - at `")
+    where = path + at.rstrip("`").removeprefix("$")
+    missing = _MISSING.match(said)
+    if missing is not None:
+        return Rejected(Reason.MISSING_FIELD, f"{where}.{missing[1]}")
+    if said.startswith(("Expected `int` >=", "Expected `int` <=")) or "out of range" in said:
+        return Rejected(Reason.OUT_OF_RANGE, where)
+    if said.endswith("got `null`"):
+        return Rejected(Reason.MISSING_FIELD, where)
+    return Rejected(Reason.WRONG_TYPE, where)
+
+
+def _principal(user: _User | None, account: _ServiceAccount | None, path: str) -> Principal:
+    if user is not None and (user.id or user.email):
+        return _person(user.id, user.email)
+    if account is not None and account.id:
+        return Principal(SERVICE_ACCOUNT, account.id, "")
+    raise Rejected(Reason.MISSING_FIELD, f"{path}.user")
+
+
+def _person(id_: Text, email: Text) -> Principal:
+    known = _principals.get((id_, email))
+    if known is None:
+        if len(_principals) >= CACHE_SIZE:
+            _principals.clear()
+        known = _principals[id_, email] = Principal(USER, id_ or "", (email or "").casefold())
+    return known
+
+
+def _instant(text: Text, timestamp: int, path: str) -> int:
+    if not text:
+        raise Rejected(Reason.MISSING_FIELD, path)
+    try:
+        time = times.parse(text)
+    except (ValueError, OverflowError):
+        raise Rejected(Reason.BAD_TIME, path) from None
+    if not times.acceptable(time, timestamp):
+        raise Rejected(Reason.BAD_TIME, path)
+    return time
+
+
+def _address(text: Text, path: str) -> str:
+    if not text:
+        return ""
+    try:
+        return addresses.canonical(text)
+    except ValueError:
+        raise Rejected(Reason.BAD_ADDRESS, path) from None
+
+
+def _outcome(state: str, message: Text) -> str:
+    if state == "closed_connection":
+        return SUCCESS
+    if state == "established_connection":
+        return ESTABLISHED
+    if state == "failed_to_connect" and message and _DNS.search(message):
+        return FAILED_DNS
+    return FAILED_OTHER
+
+
+def _path(tunnel: Text, relays: list[_Relay] | None) -> str:
+    known = _TUNNEL.get(tunnel) if tunnel else None
+    if known is not None:
+        return known
+    if relays is None:
+        return ""
+    return RELAY if relays else PEER_TO_PEER
+
+
+_NO_LOG_CONNECTION = _LogConnection()
+_NO_NETWORK_CONNECTION = _NetworkConnection()
+
+
+def _of_log(log: ConnectorLog, timestamp: int) -> Connection:
+    connection = log.connection or _NO_LOG_CONNECTION
+    principal = _principal(log.user, log.service_account, "$")
+    time = log.timestamp
+    if not times.EARLIEST_MS <= time <= timestamp + times.AHEAD_MS:
+        raise Rejected(Reason.BAD_TIME, "$.timestamp")
+    address = _address(connection.client_ip, "$.connection.client_ip")
+    own = log.id
+    return Connection(
+        principal,
+        time,
+        _outcome(log.event_type, connection.error_message),
+        _path(connection.tunnel_path, log.relays),
+        connection.tx or 0,
+        connection.rx or 0,
+        address,
+        (log.device.id or "") if log.device is not None else "",
+        f"own\0{own}" if own else f"connection\0{connection.id}\0{log.event_type}" if connection.id else "",
+    )
+
+
+def _of_network(event: NetworkEvent, timestamp: int, path: str) -> Connection:
+    connection = event.connection or _NO_NETWORK_CONNECTION
+    return Connection(
+        principal=_principal(event.user, event.service_account, path),
+        time=_instant(event.time, timestamp, f"{path}.time"),
+        outcome=_outcome(event.status, connection.error_message),
+        path=_path(connection.tunnel_path, event.relays),
+        bytes_transferred=connection.bytes_transferred or 0,
+        bytes_received=connection.bytes_received or 0,
+        client_ip=_address(connection.client_ip, f"{path}.connection.client_ip"),
+        device=(event.device.id or "") if event.device is not None else "",
+        id=f"own\0{event.id}" if event.id else "",
+    )
+
+
+_CSV_OUTCOME = {"NORMAL": SUCCESS, "DNS_ERROR": FAILED_DNS, "CONNECTION_FAILED": FAILED_OTHER}
+
+
+def _of_csv(row: CsvRow, timestamp: int) -> Connection:
+    if row.user or row.user_id:
+        principal = _person(row.user_id, row.user)
+    elif row.service_account_id:
+        principal = Principal(SERVICE_ACCOUNT, row.service_account_id, "")
+    else:
+        raise Rejected(Reason.MISSING_FIELD, "$.user")
+    end = bool(row.end_time)
+    relays = None if row.relays is UNSET else row.relays
+    return Connection(
+        principal=principal,
+        time=_instant(row.end_time if end else row.start_time, timestamp, "$.end_time" if end else "$.start_time"),
+        outcome=_CSV_OUTCOME[row.status],
+        path="" if relays is None else RELAY if relays else PEER_TO_PEER,
+        bytes_transferred=_amount(row.bytes_transferred, "$.bytes_transferred"),
+        bytes_received=_amount(row.bytes_received, "$.bytes_received"),
+        client_ip=_address(row.client_ip, "$.client_ip"),
+        device=row.device_id or "",
+        id=f"own\0{row.id}" if row.id else "",
+    )
+
+
+_AMOUNT = re.compile(r"-?\d{1,40}", re.ASCII)
+
+
+def _amount(text: Text, path: str) -> int:
+    if not text:
+        return 0
+    if not _AMOUNT.fullmatch(text):
+        raise Rejected(Reason.WRONG_TYPE, path)
+    number = int(text)
+    if not 0 <= number <= MAX_INTEGER:
+        raise Rejected(Reason.OUT_OF_RANGE, path)
+    return number
+
+
+def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str) -> Authentication:
+    action, user = event.action, event.action.user
+    if not (user.id or user.email):
+        raise Rejected(Reason.MISSING_FIELD, f"{path}.action.user")
+    _address(action.client_ip, f"{path}.action.client_ip")
+    result = action.result or "success"
+    reason = ""
+    if result == "failure":
+        reason = action.reason if action.reason in FAILURE_REASONS else "unknown"
+    return Authentication(
+        principal=_person(user.id, user.email),
+        time=_instant(event.time, timestamp, f"{path}.time"),
+        type=action.type,
+        result=result,
+        reason=reason or "",
+        id=f"own\0{event.id}" if event.id else "",
+    )

@@ -1,0 +1,49 @@
+"""Instants as UTC epoch milliseconds, from the texts that gateways write.  Milliseconds are kept, the rest is cut off."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+# Before 1980 zone offsets are not multiples of 15 minutes.
+EARLIEST_MS = 315_532_800_000
+# How far ahead of its record's own timestamp an event may lie: a connector whose clock is wrong by a zone, not by a year.
+AHEAD_MS = 24 * 3600 * 1000
+
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)",
+    re.ASCII,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+def parse(text: str) -> int:
+    """ISO 8601 with an offset, Z or "UTC".  Raises ValueError, also if the offset is missing: a local time is not an instant."""
+    match = _ISO.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not an instant: {text!r}")
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    at = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), tzinfo=_offset(zone))
+    return (at - _EPOCH) // _MS + int((fraction or "0")[:3].ljust(3, "0"))
+
+
+def _offset(zone: str) -> timezone:
+    if zone in ("Z", "z", "UTC"):
+        return UTC
+    hours, minutes = int(zone[1:3]), int(zone[-2:]) if len(zone) > 3 else 0
+    if minutes > 59:
+        raise ValueError(f"not an offset: {zone}")
+    size = timedelta(hours=hours, minutes=minutes)
+    return timezone(-size if zone[0] == "-" else size)
+
+
+def acceptable(time_ms: int, record_ms: int) -> bool:
+    """Judged against the record, not the wall clock, so that a replay comes to the same verdict."""
+    return EARLIEST_MS <= time_ms <= record_ms + AHEAD_MS
+
+
+def iso(time_ms: int) -> str:
+    """2026-03-27T10:00:00.123Z"""
+    at = _EPOCH + timedelta(milliseconds=time_ms)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"

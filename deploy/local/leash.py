@@ -1,0 +1,41 @@
+"""Run a server that does not outlive whoever started it: `python -m deploy.local.leash COMMAND…` ends the command when its standard input closes.
+
+A parent that is killed cannot clean up; its end of a pipe closes by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+GRACE_SECONDS = 10.0
+
+
+def main() -> int:
+    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - our own command line
+    stopping = {"signal": 0}
+
+    def forward(number: int, _frame: object) -> None:
+        stopping["signal"] = number
+        child.send_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the whole terminal; the parent stops us in order
+    while child.poll() is None:
+        readable, _, _ = select.select([0], [], [], 0.2)
+        if readable and not os.read(0, 1):
+            child.terminate()
+            try:
+                child.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            break
+    return 0 if stopping["signal"] else child.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

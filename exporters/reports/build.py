@@ -1,0 +1,96 @@
+"""The three report kinds: what they ask the store, what file they become.  Rows stream from the engine into the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exporters import documents
+from exporters.reports.columns import ACTIVE, INACTIVE, Active, Inactive
+from exporters.store.store import Store
+
+BUCKET_MS = 900_000
+DAY_MS = 24 * 3600 * 1000
+
+ACTIVE_KIND, INACTIVE_KIND, AUTHENTICATION_KIND = "active", "inactive", "authentication"
+KINDS = {
+    ACTIVE_KIND: "Who used the network in a window, how, and from where",
+    INACTIVE_KIND: "Whose last access lies further back than a number of days",
+    AUTHENTICATION_KIND: "Every sign-in of a window and why it failed",
+}
+
+
+class Parameters(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a report asks.  Instants in UTC ms; `to_ms` exclusive; `as_of_ms` on a bucket's edge."""
+
+    from_ms: int = 0
+    to_ms: int = 0
+    as_of_ms: int = 0
+    days: int = 0
+    device_days: int = 30
+    user: str = ""
+    type: str = ""
+    result: str = ""
+    reason: str = ""
+    format: str = "csv"
+    gzip: bool = False
+    excel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    file_name: str
+    written: documents.Written
+    notes: list[str]
+
+
+def build(store: Store, kind: str, parameters: Parameters, *, asked_at_ms: int, path: Path) -> Built:
+    """Make the file at `path`; `asked_at_ms` is when it was asked for, which is when active devices are counted."""
+    name = file_name(kind, parameters)
+    pieces, notes = _pieces(store, kind, parameters, asked_at_ms)
+    inner = name.removesuffix(".gz") if parameters.gzip else None
+    return Built(name, documents.write(path, pieces, gzip_name=inner), notes)
+
+
+def file_name(kind: str, parameters: Parameters) -> str:
+    suffix = ("csv" if kind != AUTHENTICATION_KIND else parameters.format) + (".gz" if parameters.gzip else "")
+    if kind == INACTIVE_KIND:
+        return f"inactive-users_{_day(parameters.as_of_ms)}_{parameters.days}-days.{suffix}"
+    stem = "active-users" if kind == ACTIVE_KIND else "authentication-events"
+    return f"{stem}_{_day(parameters.from_ms)}_{_day(parameters.to_ms - 1)}.{suffix}"
+
+
+def _day(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def _pieces(store: Store, kind: str, p: Parameters, asked_at_ms: int) -> tuple[Iterable[tuple[bytes, int]], list[str]]:
+    if kind == ACTIVE_KIND:
+        now = asked_at_ms - asked_at_ms % BUCKET_MS
+        rows = store.rows("active", a=_at(p.from_ms), b=_at(p.to_ms), device_a=_at(now - p.device_days * DAY_MS), device_b=_at(now + BUCKET_MS))
+        return documents.csv_lines([c.name for c in ACTIVE], _cells(ACTIVE, (Active(*r) for r in rows)), excel=p.excel), []
+    if kind == INACTIVE_KIND:
+        known = next(store.rows("accounts"))[0]
+        notes = [f"inactive: last access before {p.days} x 24 hours before the instant asked about, or none"]
+        if not known:
+            notes.append("there is no directory: the population is everyone ever seen in an event; load one with `activity users import`")
+        rows = store.rows("inactive", as_of=_at(p.as_of_ms), cut=p.as_of_ms - p.days * DAY_MS)
+        return documents.csv_lines([c.name for c in INACTIVE], _cells(INACTIVE, (Inactive(*r, p.as_of_ms) for r in rows)), excel=p.excel), notes
+    rows = store.rows("authentication", a=p.from_ms, b=p.to_ms, who=p.user, folded=p.user.casefold(), type=p.type, result=p.result, reason=p.reason)
+    texts = (r[0] for r in rows)
+    return (documents.json_array(texts) if p.format == "json" else documents.ndjson_lines(texts)), []
+
+
+def _cells(columns: tuple[Any, ...], rows: Iterable[Any]) -> Iterator[list[str | int]]:
+    makers = [c.of for c in columns]
+    for row in rows:
+        yield [make(row) for make in makers]
+
+
+def _at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

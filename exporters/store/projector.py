@@ -1,0 +1,289 @@
+"""From topics to the store: at least once, and nothing changes by twice.
+
+Data first, then positions.  Changelogs are read under the epoch rule, sign-ins under the duplicates rule; a ledger becomes visible only after every
+record before it is in the store.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import orjson
+import pyarrow as pa
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from exporters.store.store import Store
+from pipeline import broker, clock, logs, topics
+from pipeline.errors import ConfigError, Problem
+from pipeline.metrics import Metrics
+from pipeline.model.dialects import authentication_document, decode_authentication
+from pipeline.model.events import Rejected
+from pipeline.model.protocol import Reader
+from pipeline.model.rollups import ConnectionRollup
+from pipeline.model.verdicts import Verdicts
+from pipeline.model.wire import FENCE, LEDGER, State, decode_key, decode_ledger
+from pipeline.settings import Settings
+
+log = logs.logger("projector")
+
+POLL_MS = 100
+POLL_RECORDS = 20_000
+RETRY_SECONDS = 1.0
+
+_connection_state = msgspec.json.Decoder(State[ConnectionRollup])
+_head = msgspec.json.Decoder(State[msgspec.Raw])
+
+_CONNECTIONS = pa.schema(
+    [(n, pa.string()) for n in ("kind", "id", "email")]
+    + [("bucket", pa.timestamp("s", "UTC")), ("part", pa.uint16()), ("first", pa.uint64()), ("version", pa.uint64()), ("deleted", pa.uint8())]
+    + [(n, pa.uint64()) for n in ("success", "failed_dns", "failed_other", "bytes_transferred", "bytes_received", "relay", "p2p")]
+    + [("last_access", pa.int64()), ("client_ips", pa.map_(pa.string(), pa.uint64())), ("devices", pa.list_(pa.string()))]
+)
+_SIGN_INS = pa.schema(
+    [("time_ms", pa.int64()), ("event_id", pa.string()), ("part", pa.uint16()), ("offset", pa.uint64())]
+    + [(n, pa.string()) for n in ("id", "email", "type", "result", "reason", "document")]
+)
+_ACCOUNTS = pa.schema([(n, pa.string()) for n in ("id", "email", "state", "created")] + [("version", pa.uint64()), ("deleted", pa.uint8())])
+_POSITIONS = pa.schema([("topic", pa.string()), ("part", pa.uint16()), ("topic_id", pa.string()), ("next", pa.uint64()), ("epoch", pa.int64()), ("ledger", pa.int64())])
+_EMPTY = ConnectionRollup()
+
+
+@dataclass
+class Progress:
+    """How far one topic partition is projected."""
+
+    topic: str
+    number: int
+    role: str
+    topic_id: str
+    next: int = 0
+    ledger: int = -1  # of a changelog: the source offset up to which everything is in the store
+    reader: Reader = field(default_factory=Reader)
+    verdicts: Verdicts | None = None
+    moved: bool = False
+
+
+class Projector(threading.Thread):
+    """Owns the store's writing side.  `through` is what a reader may rely on."""
+
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
+        super().__init__(name="projector", daemon=True)
+        self._settings = settings
+        self._store = store
+        self._metrics = metrics
+        self._stopping = threading.Event()
+        self._advanced = threading.Condition()
+        self._progress: dict[TopicPartition, Progress] = {}
+        self._through: dict[str, dict[int, int]] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self.problem: Problem | None = None
+        self.ready = False
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except KafkaError as error:
+                log.warning("Kafka is away; trying again", error=type(error).__name__)
+            except Problem as problem:
+                if isinstance(problem, ConfigError):
+                    self.problem = problem
+                    log.error(str(problem))
+                    return
+                log.warning(str(problem))
+            except Exception as error:  # noqa: BLE001 - a projector that dies in silence would freeze every report
+                self.problem = Problem(f"the projector failed ({type(error).__name__}: {error}); see the log")
+                log.exception("projector failed")
+                return
+            self._stopping.wait(RETRY_SECONDS)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def through(self, role: str) -> dict[int, int]:
+        """{partition: first source offset whose effect may not be visible yet}"""
+        return dict(self._through.get(role, {}))
+
+    def behind(self, ends: dict[str, dict[int, int]]) -> list[str]:
+        """Which of these source ends are not visible yet, in words."""
+        lines = []
+        for role, partitions in ends.items():
+            through = self._through.get(role, {})
+            lines += [f"{role}/{n} is at {through.get(n, 0)} of {end}" for n, end in partitions.items() if through.get(n, 0) < end]
+        return lines
+
+    def wait(self, ends: dict[str, dict[int, int]], timeout_seconds: float) -> bool:
+        """Until every effect of the records before these source ends is visible."""
+        with self._advanced:
+            return self._advanced.wait_for(lambda: not self.behind(ends) or self.problem is not None, timeout_seconds) and not self.behind(ends)
+
+    def lag(self) -> dict[str, int]:
+        """Records of each topic that are not in the store yet."""
+        out: dict[str, int] = {}
+        for tp, progress in self._progress.items():
+            out[progress.topic] = out.get(progress.topic, 0) + max(0, self._ends.get(tp, 0) - progress.next)
+        return out
+
+    def _follow(self) -> None:
+        settings = self._settings
+        facts = broker.describe(settings)
+        followed = (topics.CONNECTIONS_CHANGELOG, topics.AUTHENTICATIONS_CHANGELOG, topics.AUTHENTICATIONS, topics.DIRECTORY)
+        names = {t.name(prefix=settings.topic_prefix, app=settings.app_id): t.role for t in followed}
+        missing = [n for n in names if n not in facts]
+        if missing:
+            raise Problem(f"topics are missing: {', '.join(missing)}; run `activity topics create`")
+        saved = {(topic, part): (topic_id, next_, epoch, ledger) for topic, part, topic_id, next_, epoch, ledger in self._store.rows("positions")}
+        self._progress = {}
+        for name, role in names.items():
+            for number in range(facts[name].partitions):
+                progress = Progress(name, number, role, facts[name].id)
+                if (name, number) in saved:
+                    topic_id, progress.next, epoch, progress.ledger = saved[name, number]
+                    progress.reader.epoch = epoch
+                    if topic_id != progress.topic_id:
+                        raise ConfigError(f"this store belongs to another installation or an earlier {name}; delete {settings.data / 'store'}: it is rebuilt from Kafka")
+                if role == topics.AUTHENTICATIONS.role:
+                    progress.verdicts = Verdicts(role, decode_authentication)
+                self._progress[TopicPartition(name, number)] = progress
+        consumer = KafkaConsumer(
+            bootstrap_servers=settings.kafka.split(","),
+            client_id=f"{settings.app_id}-projector",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+            reconnect_backoff_max_ms=2000,
+        )
+        try:
+            consumer.assign(list(self._progress))
+            for tp, progress in self._progress.items():
+                back = progress.verdicts.recall_from(progress.next) if progress.verdicts is not None else progress.next
+                consumer.seek(tp, back)
+            self._ends = consumer.end_offsets(list(self._progress))
+            for tp, progress in self._progress.items():
+                if self._ends[tp] < progress.next:
+                    raise ConfigError(f"{tp.topic}/{tp.partition} ends before what the store has seen; delete {settings.data / 'store'}: it is rebuilt from Kafka")
+            self._announce()
+            looked = clock.monotonic()
+            while not self._stopping.is_set():
+                taken = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+                self._project(consumer, taken)
+                if clock.monotonic() - looked > 1:
+                    looked = clock.monotonic()
+                    self._ends = consumer.end_offsets(list(self._progress))
+                    for topic, count in self.lag().items():
+                        self._metrics["activity_store_lag_records"].labels(topic).set(count)
+                    if not self.ready and not any(self.lag().values()):
+                        self.ready = True
+                elif not self.ready and all(p.next >= self._ends[tp] for tp, p in self._progress.items()):
+                    self.ready = True
+        finally:
+            consumer.close()
+
+    def _project(self, consumer: Any, taken: dict[TopicPartition, list[Any]]) -> None:
+        columns: dict[str, list[tuple[Any, ...]]] = {"connections": [], "sign_ins": [], "accounts": []}
+        newest = 0
+        for tp, records in taken.items():
+            progress = self._progress[tp]
+            match progress.role:
+                case topics.CONNECTIONS_CHANGELOG.role | topics.AUTHENTICATIONS_CHANGELOG.role:
+                    self._changelog(progress, records, columns["connections"])
+                case topics.AUTHENTICATIONS.role:
+                    self._sign_ins(progress, records, columns["sign_ins"])
+                case _:
+                    self._accounts(records, columns["accounts"])
+            newest = max(newest, records[-1].timestamp)
+        for tp, progress in self._progress.items():
+            position = consumer.position(tp) if tp in taken or progress.verdicts is None else progress.next
+            if position > progress.next:
+                progress.next, progress.moved = position, True
+        for table, schema in (("connections", _CONNECTIONS), ("sign_ins", _SIGN_INS), ("accounts", _ACCOUNTS)):
+            rows = columns[table]
+            if rows:
+                self._store.insert(table, pa.table([pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema))
+                self._metrics["activity_store_rows_total"].labels(table).inc(len(rows))
+        moved = [p for p in self._progress.values() if p.moved]
+        if moved:
+            rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger) for p in moved]
+            self._store.insert("positions", pa.table([pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), _POSITIONS, strict=True)], schema=_POSITIONS))
+            for p in moved:
+                p.moved = False
+            self._announce()
+            if newest:
+                self._metrics["activity_visible_seconds"].observe(max(0.0, (clock.now_ms() - newest) / 1000))
+
+    def _announce(self) -> None:
+        ledgers: dict[str, dict[int, int]] = {"connections": {}, "authentications": {}}
+        raw: dict[int, int] = {}
+        directory: dict[int, int] = {}
+        for p in self._progress.values():
+            if p.role == topics.CONNECTIONS_CHANGELOG.role:
+                ledgers["connections"][p.number] = p.ledger + 1
+            elif p.role == topics.AUTHENTICATIONS_CHANGELOG.role:
+                ledgers["authentications"][p.number] = p.ledger + 1
+            elif p.role == topics.AUTHENTICATIONS.role:
+                raw[p.number] = p.next
+            else:
+                directory[p.number] = p.next
+        both = {n: min(through, raw.get(n, 0)) for n, through in ledgers["authentications"].items()}
+        with self._advanced:
+            self._through = {"connections": ledgers["connections"], "authentications": both, "directory": directory}
+            self._advanced.notify_all()
+
+    def _changelog(self, progress: Progress, records: list[Any], rows: list[tuple[Any, ...]]) -> None:
+        reader, number = progress.reader, progress.number
+        keeps = progress.role == topics.CONNECTIONS_CHANGELOG.role
+        for record in records:
+            key, value = record.key, record.value
+            if key == FENCE:
+                reader.accepts(record.offset, key, -1)
+            elif key == LEDGER:
+                state = decode_ledger(value)
+                if reader.accepts(record.offset, key, state.epoch):
+                    progress.ledger = state.ledger.offset
+                else:
+                    self._refused(progress)
+            elif not keeps:
+                if not reader.accepts(record.offset, key, _head.decode(value).epoch):
+                    self._refused(progress)
+            else:
+                fragment = _connection_state.decode(value)
+                if not reader.accepts(record.offset, key, fragment.epoch):
+                    self._refused(progress)
+                    continue
+                r = fragment.rollup or _EMPTY
+                (kind, id_, email), bucket, first = decode_key(key)
+                rows.append((
+                    kind, id_, email, bucket * 900, number, first, record.offset, int(fragment.rollup is None),
+                    r.success, r.failed_dns, r.failed_other, r.bytes_transferred, r.bytes_received, r.relay, r.p2p,
+                    r.last_access, list(r.client_ips.items()), list(r.devices),
+                ))  # fmt: skip
+
+    def _refused(self, progress: Progress) -> None:
+        self._metrics["activity_store_refused_records_total"].labels(progress.topic).inc()
+
+    def _sign_ins(self, progress: Progress, records: list[Any], rows: list[tuple[Any, ...]]) -> None:
+        verdicts = progress.verdicts
+        assert verdicts is not None
+        for record in records:
+            try:
+                event = verdicts(record)
+            except Rejected:
+                continue
+            if event is None or record.offset < progress.next:
+                continue
+            document = authentication_document(record.value)
+            own = document["event"].get("id") or ""
+            rows.append((
+                event.time, own, progress.number, record.offset,
+                event.principal.id, event.principal.email, event.type, event.result, event.reason, orjson.dumps(document).decode(),
+            ))  # fmt: skip
+
+    def _accounts(self, records: list[Any], rows: list[tuple[Any, ...]]) -> None:
+        for record in records:
+            id_ = (record.key or b"").decode("utf-8", "replace")
+            account = orjson.loads(record.value) if record.value else {}
+            rows.append((id_, (account.get("email") or "").casefold(), account.get("state") or "", account.get("created") or "", record.offset, int(not record.value)))

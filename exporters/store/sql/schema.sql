@@ -1,0 +1,31 @@
+-- Rewritten states are the workload: of the rows of one key the one with the greatest version (its changelog offset) counts.
+-- Month partitions are a function of the key, so versions of one row always meet.
+CREATE TABLE IF NOT EXISTS connections (
+  kind LowCardinality(String), id String, email String, bucket DateTime('UTC') CODEC(Delta, ZSTD(1)),
+  part UInt16, first UInt64 CODEC(Delta, ZSTD(1)), version UInt64 CODEC(Delta, ZSTD(1)), deleted UInt8,
+  success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt64, bytes_received UInt64, relay UInt64, p2p UInt64,
+  last_access Int64 CODEC(Delta, ZSTD(1)), client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
+) ENGINE = ReplacingMergeTree(version, deleted) PARTITION BY toYYYYMM(bucket) ORDER BY (kind, id, email, bucket, part, first)
+SETTINGS min_age_to_force_merge_seconds = 600, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS sign_ins (
+  time_ms Int64 CODEC(Delta, ZSTD(1)), event_id String, part UInt16, offset UInt64,
+  id String, email String, type LowCardinality(String), result LowCardinality(String), reason LowCardinality(String), document String
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(fromUnixTimestamp64Milli(time_ms, 'UTC')) ORDER BY (time_ms, event_id, part, offset)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS accounts (
+  id String, email String, state LowCardinality(String), created String, version UInt64, deleted UInt8
+) ENGINE = ReplacingMergeTree(version, deleted) ORDER BY id
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS positions (
+  topic String, part UInt16, topic_id String, next UInt64, epoch Int64, ledger Int64
+) ENGINE = ReplacingMergeTree(next) ORDER BY (topic, part)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE VIEW IF NOT EXISTS live_connections AS SELECT * FROM connections FINAL;
+
+CREATE VIEW IF NOT EXISTS live_sign_ins AS SELECT * FROM sign_ins FINAL;
+
+CREATE VIEW IF NOT EXISTS live_accounts AS SELECT id AS account_id, email AS account_email, state, created FROM accounts FINAL;

@@ -1,0 +1,82 @@
+"""The only door to the report store: ClickHouse SQL, embedded in this process or on a server, the URL being the only difference.
+
+Parameters are always bound; the SQL stands in files beside this module.  One process owns an embedded store's path.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import ConfigError
+
+QUERIES = Path(__file__).with_name("sql")
+# ClickHouse refuses an insert that touches more than 100 partitions.
+MONTHS_PER_INSERT = 90
+MONTHLY = {"connections": "bucket", "sign_ins": "time_ms"}
+
+
+class Store:
+    """One client per thread: an engine's client is a locked handle."""
+
+    def __init__(self, url: str, *, memory_bytes: int) -> None:
+        self._url = url
+        self._settings = {"max_memory_usage": memory_bytes, "max_bytes_before_external_group_by": memory_bytes // 2, "join_use_nulls": 0}
+        self._local = threading.local()
+        self._queries = {p.stem: p.read_text() for p in QUERIES.glob("*.sql")}
+
+    @classmethod
+    def open(cls, url: str, *, memory_bytes: int) -> Store:
+        """Open and, if need be, make the tables.  Raises ConfigError."""
+        if urlsplit(url).scheme not in ("chdb", "http", "https", "clickhouse"):
+            raise ConfigError(f"ACTIVITY_STORE={url}: give chdb:///path or http://user:password@host:8123/database")
+        store = cls(url, memory_bytes=memory_bytes)
+        try:
+            client = store._client()
+            for statement in store._queries["schema"].split(";\n"):
+                if statement.strip():
+                    client.command(statement.strip().rstrip(";"))
+        except Exception as error:
+            text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise ConfigError(f"the report store cannot be opened ({text}); is another process using it? Otherwise delete its folder: it is rebuilt from Kafka") from error
+        return store
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Insert rows; a repeated insert changes nothing."""
+        column = MONTHLY.get(table)
+        if column is not None and rows.num_rows:
+            for part in _by_months(rows, column):
+                self._client().insert_arrow(table, part)
+        elif rows.num_rows:
+            self._client().insert_arrow(table, rows)
+
+    def rows(self, query: str, **parameters: Any) -> Iterator[tuple[Any, ...]]:
+        """Stream the rows of one of the query files."""
+        with self._client().query_rows_stream(self._queries[query], parameters=parameters, settings=self._settings) as stream:
+            yield from stream
+
+    def _client(self) -> Any:
+        client = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = clickhouse_connect.get_client(dsn=self._url)
+        return client
+
+
+def _by_months(rows: pa.Table, column: str) -> Iterator[pa.Table]:
+    times = rows[column].cast(pa.int64())
+    months = pc.divide(times, 28 * 24 * 3600 * (1000 if column == "time_ms" else 1))  # at most one calendar month boundary each
+    spread = pc.min_max(months).as_py()
+    if spread["max"] - spread["min"] < MONTHS_PER_INSERT:
+        yield rows
+        return
+    for start in range(spread["min"], spread["max"] + 1, MONTHS_PER_INSERT):
+        chosen = rows.filter(pc.and_(pc.greater_equal(months, start), pc.less(months, start + MONTHS_PER_INSERT)))
+        if chosen.num_rows:
+            yield chosen

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from pipeline import cli as pipeline_cli, console
+from exporters import cli as exporters_cli
+from pipeline import cli as pipeline_cli
+from pipeline import console
 from pipeline.cli import Data
 from pipeline.settings import DEFAULT_DATA
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Exact reports from zero-trust gateway events.")
-app.registered_commands += pipeline_cli.app.registered_commands
-app.registered_groups += pipeline_cli.app.registered_groups
+for part in (pipeline_cli.app, exporters_cli.app):
+    app.registered_commands += part.registered_commands
+    app.registered_groups += part.registered_groups
 
 
 @app.command()

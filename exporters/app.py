@@ -1,0 +1,35 @@
+"""The reports service: one process, one web server in front of one store."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import uvicorn
+
+from exporters.service import Service
+from exporters.web import api
+from pipeline import logs
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings
+
+
+def main(settings: Settings) -> None:
+    """Serve until a signal.  Raises ConfigError."""
+    logs.configure(level=settings.log_level, json_lines=settings.log_json)
+    settings.needs("kafka")
+    if settings.reports_host != "localhost" and not _loopback(settings.reports_host):
+        raise ConfigError(f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; use 127.0.0.1")
+    service = Service(settings)
+    service.start()
+    server = uvicorn.Server(uvicorn.Config(api.make(service), host=settings.reports_host, port=settings.reports_port, log_level="warning", timeout_graceful_shutdown=2))
+    try:
+        server.run()
+    finally:
+        service.stop()
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,80 @@
+"""What runs inside the reports service, and how it is."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from exporters.reports.builder import Builder
+from exporters.reports.runs import Runs
+from exporters.store.projector import Projector
+from exporters.store.store import Store
+from pipeline import topics
+from pipeline.errors import Unavailable
+from pipeline.metrics import Metrics
+from pipeline.settings import Settings
+
+_SOURCES = (topics.CONNECTIONS, topics.AUTHENTICATIONS, topics.DIRECTORY)
+
+
+class Service:
+    """Store, projector, runs and builder of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.store = Store.open(settings.store_url, memory_bytes=settings.store_memory_bytes)
+        self.projector = Projector(settings, self.store, self.metrics)
+        self.runs = Runs(settings)
+        self.builder = Builder(settings, self.store, self.projector, self.runs, self.metrics)
+        self._names = {t.role: t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in _SOURCES}
+        self._asking = threading.Lock()
+        self._asker: Any = None
+
+    def start(self) -> None:
+        for thread in (self.projector, self.runs, self.builder):
+            thread.start()
+
+    def stop(self) -> None:
+        for thread in (self.builder, self.runs, self.projector):
+            thread.stop()
+        for thread in (self.builder, self.runs, self.projector):
+            thread.join(3)
+
+    def source_ends(self) -> dict[str, dict[int, int]]:
+        """End offsets of the sources right now, per role and partition.  Raises Unavailable."""
+        with self._asking:
+            try:
+                if self._asker is None:
+                    self._asker = KafkaConsumer(bootstrap_servers=self.settings.kafka.split(","), enable_auto_commit=False, reconnect_backoff_max_ms=2000)
+                ends: dict[str, dict[int, int]] = {}
+                for role, name in self._names.items():
+                    numbers = self._asker.partitions_for_topic(name) or set()
+                    answered = self._asker.end_offsets([TopicPartition(name, n) for n in numbers])
+                    ends[role] = {tp.partition: end for tp, end in sorted(answered.items())}
+            except KafkaError as error:
+                self._asker = None
+                raise Unavailable(f"Kafka at {self.settings.kafka} does not answer ({type(error).__name__}); try again") from None
+            return ends
+
+    def unhealthy(self) -> str | None:
+        """Why the service cannot answer yet, or None."""
+        if self.projector.problem is not None:
+            return str(self.projector.problem)
+        if not self.runs.ready:
+            return "runs are not read yet"
+        if not self.projector.ready:
+            return f"the report store is catching up: {sum(self.projector.lag().values())} records left"
+        return None
+
+    def health(self) -> dict[str, Any]:
+        return {
+            "ok": self.unhealthy() is None,
+            "reason": self.unhealthy(),
+            "store_lag": self.projector.lag(),
+            "through": {role: self.projector.through(role) for role in self._names},
+            "reports": len(self.runs.all()),
+        }

@@ -9,12 +9,13 @@ import typer
 
 from exporters import cli as exporters_cli
 from pipeline import cli as pipeline_cli
+from pipeline import cli_intake
 from pipeline import console
 from pipeline.cli import Data
 from pipeline.settings import DEFAULT_DATA
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Exact reports from zero-trust gateway events.")
-for part in (pipeline_cli.app, exporters_cli.app):
+for part in (pipeline_cli.app, cli_intake.app, exporters_cli.app):
     app.registered_commands += part.registered_commands
     app.registered_groups += part.registered_groups
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import collections
-import os
 import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import clock, logs
@@ -41,7 +40,6 @@ class Child:
     name: str
     command: list[str]
     log_file: Path
-    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     _began: float = 0.0
     _failures: int = 0
@@ -57,7 +55,6 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, **self.environment},
                 start_new_session=True,
             )
         self._began = clock.monotonic()

@@ -124,19 +124,20 @@ class Stack:
         if not given.redis:
             (self.data / "redis").mkdir(exist_ok=True)
             self._add("redis", _redis_command(self.data / "redis", ports["redis"]))
-        self._write(ENDPOINTS, self.endpoints)
-        settings = settings_module.load(self.data, **({} if "ACTIVITY_PARTITIONS" in os.environ else {"partitions": LOCAL_PARTITIONS}))
+        # Whoever chose a count elsewhere means it; the default is made for clusters, not for one machine.
+        count = given.partitions if "partitions" in given.model_fields_set else LOCAL_PARTITIONS
+        self._write(ENDPOINTS, {**self.endpoints, "partitions": count})
+        settings = settings_module.load(self.data)
         self.wait(START_SECONDS, f"Kafka at {settings.kafka}", lambda: _answers(settings))
         broker.create(settings)
         worker = [sys.executable, "-m", "deploy.cli", "worker", "--data", str(self.data)]
         reports = [sys.executable, "-m", "deploy.cli", "reports", "--data", str(self.data), "--port", str(ports["reports"])]
-        own = {"ACTIVITY_PARTITIONS": str(settings.partitions)}
-        self._add("worker", worker, own)
-        self._add("reports", reports, own)
+        self._add("worker", worker)
+        self._add("reports", reports)
         self.wait(START_SECONDS, "the reports service", lambda: _healthy(self.url))
 
-    def _add(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
-        child = Child(name, command, self.data / "logs" / f"{name}.log", environment or {})
+    def _add(self, name: str, command: list[str]) -> None:
+        child = Child(name, command, self.data / "logs" / f"{name}.log")
         self._children.append(child)
         child.start()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -40,6 +41,7 @@ class Parameters(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     format: str = "csv"
     gzip: bool = False
     excel: bool = False
+    tz: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,13 @@ def build(store: Store, kind: str, parameters: Parameters, *, asked_at_ms: int, 
 def file_name(kind: str, parameters: Parameters) -> str:
     suffix = ("csv" if kind != AUTHENTICATION_KIND else parameters.format) + (".gz" if parameters.gzip else "")
     if kind == INACTIVE_KIND:
-        return f"inactive-users_{_day(parameters.as_of_ms)}_{parameters.days}-days.{suffix}"
+        return f"inactive-users_{_day(parameters.as_of_ms, parameters.tz)}_{parameters.days}-days.{suffix}"
     stem = "active-users" if kind == ACTIVE_KIND else "authentication-events"
-    return f"{stem}_{_day(parameters.from_ms)}_{_day(parameters.to_ms - 1)}.{suffix}"
+    return f"{stem}_{_day(parameters.from_ms, parameters.tz)}_{_day(parameters.to_ms - 1, parameters.tz)}.{suffix}"
 
 
-def _day(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")
+def _day(ms: int, zone: str) -> str:
+    return datetime.fromtimestamp(ms / 1000, ZoneInfo(zone)).strftime("%Y-%m-%d")
 
 
 def _pieces(store: Store, kind: str, p: Parameters, asked_at_ms: int) -> tuple[Iterable[tuple[bytes, int]], list[str]]:

@@ -47,7 +47,7 @@ class Ask(BaseModel):
 
 def parameters_of(ask: Ask, *, now_ms: int, inactive_days: int, device_days: int) -> Parameters:
     """Raises RequestError."""
-    common = {"gzip": ask.gzip, "excel": ask.excel}
+    common = {"gzip": ask.gzip, "excel": ask.excel, "tz": ask.tz}
     try:
         if ask.kind == INACTIVE_KIND:
             as_of = instant(ask.as_of, zone(ask.tz)) if ask.as_of else now_ms - now_ms % BUCKET_MS
@@ -63,7 +63,7 @@ def parameters_of(ask: Ask, *, now_ms: int, inactive_days: int, device_days: int
         raise RequestError(f"unknown reason {ask.reason!r}; one of {', '.join(FAILURE_REASONS)}")
     assert not ask.type or ask.type in AUTHENTICATION_TYPES
     form = ask.format if ask.format in ("ndjson", "json") else "ndjson"
-    return Parameters(from_ms=from_ms, to_ms=to_ms, user=ask.user, type=ask.type, result=ask.result, reason=ask.reason, format=form, gzip=ask.gzip)
+    return Parameters(from_ms=from_ms, to_ms=to_ms, user=ask.user, type=ask.type, result=ask.result, reason=ask.reason, format=form, gzip=ask.gzip, tz=ask.tz)
 
 
 def make(service: Service) -> FastAPI:

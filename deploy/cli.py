@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+import json
 from typing import Annotated
 
 import typer
@@ -11,7 +12,9 @@ from exporters import cli as exporters_cli
 from pipeline import cli as pipeline_cli
 from pipeline import cli_intake
 from pipeline import console
-from pipeline.cli import Data
+from pipeline import settings as settings_module
+from pipeline.cli import Data, Json
+from pipeline.errors import EXIT_REQUEST
 from pipeline.settings import DEFAULT_DATA
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Exact reports from zero-trust gateway events.")
@@ -29,6 +32,34 @@ def up(
     from deploy.local import stack
 
     stack.up(data, port=port)
+
+
+@app.command()
+def check(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """Look at everything that can be off; exit 1 if something is.  Example: activity check --json"""
+    from deploy import check as checks
+
+    found = checks.check(settings_module.load(data))
+    if as_json:
+        console.stdout.print_json(json.dumps({"ok": found.ok, **dataclasses.asdict(found)}))
+    else:
+        for row in found.ledgers:
+            rejected = sum(row["rejected"].values())
+            counts = f"applied {row['applied']} + duplicate {row['duplicate']} + rejected {rejected} + gaps {row['gaps']} + lost {row['lost']}"
+            console.stdout.print(f"{row['partition']}: {counts} = {row['offset'] + 1 - row['first_offset']} of {row['end']}", markup=False)
+        console.stdout.print(f"waiting: {found.worker_lag} for a worker, {sum(found.store_lag.values())} for the store", markup=False)
+        for line in found.off:
+            console.stdout.print(f"OFF: {line}", markup=False)
+        console.stdout.print("something is off" if found.off else "everything holds", markup=False)
+    raise typer.Exit(0 if found.ok else EXIT_REQUEST)
+
+
+@app.command()
+def demo() -> None:
+    """The whole system in a temporary directory: takes in the shipped samples, prints the reports, stops.  Example: activity demo"""
+    from deploy import demo as demonstration
+
+    demonstration.run()
 
 
 def main() -> None:

@@ -35,7 +35,13 @@ POLL_RECORDS = 20_000
 RETRY_SECONDS = 1.0
 
 _connection_state = msgspec.json.Decoder(State[ConnectionRollup])
-_head = msgspec.json.Decoder(State[msgspec.Raw])
+
+
+class _Head(msgspec.Struct):
+    epoch: int
+
+
+_head = msgspec.json.Decoder(_Head)
 
 _CONNECTIONS = pa.schema(
     [(n, pa.string()) for n in ("kind", "id", "email")]

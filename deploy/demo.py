@@ -1,0 +1,84 @@
+"""The five-minute tour: the whole system in a temporary directory, the shipped samples in, the three reports out, nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from deploy import check as checks
+from deploy.local.stack import Stack, until_signal
+from pipeline import clock, console
+from pipeline.errors import Problem
+
+SAMPLES = Path(__file__).with_name("samples")
+EVENTS = ("connector.log", "network-events.ndjson", "network-events.csv", "authentication.ndjson")
+MARCH = ("--from", "2026-03-01", "--to", "2026-04-01", "--tz", "Europe/Berlin")
+SHOWN_LINES = 8
+
+
+def run() -> None:
+    """Raises Problem if anything of it does not work."""
+    until_signal()
+    began = clock.monotonic()
+    with tempfile.TemporaryDirectory(prefix="activity-demo-") as directory:
+        data = Path(directory)
+        console.say("starting Kafka, Redis, the worker and the reports service (the very first start fetches Kafka) …")
+        with Stack(data) as stack:
+            console.say(f"ready after {clock.monotonic() - began:.1f} s at {stack.url}/")
+            _activity("users", "import", str(SAMPLES / "users.csv"), data=data)
+            for name in EVENTS:
+                console.say(f"\n$ activity ingest {name}")
+                _activity("ingest", str(SAMPLES / name), data=data)
+            for title, verb in (
+                ("Active Users, March 2026 in Berlin", ("active", *MARCH)),
+                ("Inactive Users, 5 days before 31 March", ("inactive", "--days", "5", "--as-of", "2026-03-31", "--tz", "Europe/Berlin")),
+                ("Authentication Events, failures of March", ("authentication", *MARCH, "--result", "failure")),
+            ):
+                sys.stdout.write(f"\n=== {title}: activity report {' '.join(verb)}\n")
+                _show(_activity("report", *verb, data=data, capture=True))
+            found = checks.check(stack.settings())
+            _became(found)
+            console.say(f"resident memory of the whole system: {_resident() / 1e6:.0f} MB")
+            if not found.ok:
+                raise Problem("; ".join(found.off))
+    console.say(f"stopped; {clock.monotonic() - began:.1f} s in all")
+
+
+def _activity(*arguments: str, data: Path, capture: bool = False) -> str:
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(data)], stdout=subprocess.PIPE if capture else None, text=True, check=False
+    )
+    if done.returncode:
+        raise Problem(f"`activity {' '.join(arguments)}` ended with {done.returncode}")
+    return done.stdout or ""
+
+
+def _show(text: str) -> None:
+    lines = text.splitlines()
+    for line in lines[:SHOWN_LINES]:
+        sys.stdout.write(line[:240] + ("…" if len(line) > 240 else "") + "\n")
+    if len(lines) > SHOWN_LINES:
+        sys.stdout.write(f"… {len(lines) - SHOWN_LINES} more lines\n")
+    sys.stdout.flush()
+
+
+def _became(found: checks.Findings) -> None:
+    sys.stdout.write("\n=== What became of every record\n")
+    for role in ("connections", "authentications"):
+        rows = [r for r in found.ledgers if f".{role}/" in r["partition"]]
+        total = sum(r["offset"] + 1 - r["first_offset"] for r in rows)
+        applied, duplicate = sum(r["applied"] for r in rows), sum(r["duplicate"] for r in rows)
+        rejected = sum(sum(r["rejected"].values()) for r in rows)
+        sys.stdout.write(f"{role}: {total} records = {applied} applied + {duplicate} duplicates + {rejected} rejected\n")
+    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(found.rejected.items()))
+    sys.stdout.write(f"rejected: {reasons}\n")
+    sys.stdout.flush()
+
+
+def _resident() -> int:
+    own = psutil.Process()
+    return sum(p.memory_info().rss for p in [own, *own.children(recursive=True)])

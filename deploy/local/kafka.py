@@ -33,6 +33,7 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 default.replication.factor=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false

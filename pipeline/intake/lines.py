@@ -22,6 +22,9 @@ CSV_COLUMNS = (b"start_time", b"end_time", b"status")
 GZIP_MAGIC = b"\x1f\x8b"
 BOM = b"\xef\xbb\xbf"
 
+# The longest value, its prefix and its line end; a longer line is cut here and cannot be sent.
+READ_BYTES = MAX_RECORD_BYTES + 64
+
 BLANK, CHATTER, TOO_LONG = "blank", "chatter", "longer than 1 MiB"
 
 
@@ -35,6 +38,8 @@ class Line(NamedTuple):
 
 def of_line(number: int, raw: bytes) -> Line:
     """Judge one line of NDJSON or of a connector's log."""
+    if len(raw) >= READ_BYTES:
+        return Line(number, b"", TOO_LONG)
     text = raw.strip(b" \t\r\n")
     if not text:
         return Line(number, b"", BLANK)
@@ -65,11 +70,10 @@ def of_file(source: BinaryIO) -> Iterator[Line]:
 
 def _bounded(source: io.BufferedReader) -> Iterator[bytes]:
     """Lines of any length in bounded memory: of a longer one than 1 MiB only the beginning is kept, too long to be sent."""
-    limit = MAX_RECORD_BYTES + 64
-    while line := source.readline(limit):
+    while line := source.readline(READ_BYTES):
         whole = line
-        while not line.endswith(b"\n") and len(line) == limit:
-            line = source.readline(limit)
+        while not line.endswith(b"\n") and len(line) == READ_BYTES:
+            line = source.readline(READ_BYTES)
         yield whole
 
 

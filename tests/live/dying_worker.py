@@ -1,0 +1,31 @@
+"""A worker that kills itself the n-th time it passes a named step: `python -m tests.live.dying_worker DATA STEP N`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pipeline import app, settings
+from pipeline.engine import steps, table
+
+
+def main() -> None:
+    data, wanted, left = Path(sys.argv[1]), sys.argv[2], [int(sys.argv[3])]
+
+    def stand(step: steps.Step) -> None:
+        if step.value == wanted:
+            left[0] -= 1
+            if left[0] <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    steps.observer = stand
+    whole = table._batches
+    # Small batches, so that a flush is many of them and can be half sent.
+    table._batches = lambda producer, rows: [b for i in range(0, len(rows), 20) for b in whole(producer, rows[i : i + 20])]
+    app.main(settings.load(data))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up check lock
+.PHONY: help setup demo test up check lock docs simulate bench
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -32,3 +32,12 @@ check: setup ## Style, types
 
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+docs: setup ## Write docs/reference.md anew from the code
+	@PYTHONPATH=. $(BIN)/python docs/make_reference.py > docs/reference.md
+
+simulate: setup ## 200,000 random histories of the state protocol
+	@ACTIVITY_TEST_HISTORIES=200000 $(BIN)/python -m pytest -q tests/pipeline/model/test_simulation.py
+
+bench: setup ## Measure the worker on this machine
+	@$(BIN)/activity bench worker

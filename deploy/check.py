@@ -41,23 +41,30 @@ def check(settings: Settings) -> Findings:
     found = Findings()
     found.off += broker.check(settings)
     if not found.off:
-        _ledgers(settings, found)
+        read_ledgers(settings, found)
     _redis(settings, found)
     _reports(settings, found)
     return found
 
 
-def _ledgers(settings: Settings, found: Findings) -> None:
+def read_ledgers(settings: Settings, found: Findings) -> None:
     client = broker.admin(settings)
     try:
-        sources = [t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in (topics.CONNECTIONS, topics.AUTHENTICATIONS)]
+        sources = [
+            t.name(prefix=settings.topic_prefix, app=settings.app_id)
+            for t in (topics.CONNECTIONS, topics.AUTHENTICATIONS)
+        ]
         facts = broker.describe(settings)
         tps = [TopicPartition(name, n) for name in sources for n in range(facts[name].partitions)]
-        ends = {tp: info.offset for tp, info in client.list_partition_offsets({tp: OffsetSpec.LATEST for tp in tps}).items()}
+        ends = {
+            tp: info.offset for tp, info in client.list_partition_offsets(dict.fromkeys(tps, OffsetSpec.LATEST)).items()
+        }
         commits = client.list_group_offsets({settings.app_id: tps})[settings.app_id]
         members = client.describe_groups([settings.app_id])[settings.app_id].get("members") or []
     except KafkaError as error:
-        raise Unavailable(f"Kafka at {settings.kafka} answers badly ({type(error).__name__}: {error}); try again") from None
+        raise Unavailable(
+            f"Kafka at {settings.kafka} answers badly ({type(error).__name__}: {error}); try again"
+        ) from None
     finally:
         client.close()
     for tp in tps:
@@ -81,11 +88,17 @@ def _one(found: Findings, tp: TopicPartition, ledger: Ledger | None, end: int, t
         found.rejected[reason] = found.rejected.get(reason, 0) + count
     found.ledgers.append({"partition": where, "end": end, "lag": lag, **msgspec.to_builtins(ledger)})
     if not ledger.holds:
-        found.off.append(f"{where}: the ledger accounts for {ledger.accounted} of {ledger.offset + 1 - ledger.first_offset} offsets: keep the logs and report this")
+        found.off.append(
+            f"{where}: the ledger accounts for {ledger.accounted} of {ledger.offset + 1 - ledger.first_offset} offsets: keep the logs and report this"
+        )
     if ledger.lost:
-        found.off.append(f"{where}: {ledger.lost} records were lost to retention before a worker read them: lengthen the topic's retention or keep workers running")
+        found.off.append(
+            f"{where}: {ledger.lost} records were lost to retention before a worker read them: lengthen the topic's retention or keep workers running"
+        )
     if ledger.offset + 1 > end or (ledger.source_id and ledger.source_id != topic_id):
-        found.off.append(f"{where}: the topic was recreated under the worker: choose another ACTIVITY_APP_ID, run `activity topics create`, delete the store's folder")
+        found.off.append(
+            f"{where}: the topic was recreated under the worker: choose another ACTIVITY_APP_ID, run `activity topics create`, delete the store's folder"
+        )
 
 
 def _redis(settings: Settings, found: Findings) -> None:

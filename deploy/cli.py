@@ -10,14 +10,18 @@ import typer
 
 from exporters import cli as exporters_cli
 from pipeline import cli as pipeline_cli
-from pipeline import cli_intake
-from pipeline import console
+from pipeline import cli_intake, console
 from pipeline import settings as settings_module
 from pipeline.cli import Data, Json
 from pipeline.errors import EXIT_REQUEST
 from pipeline.settings import DEFAULT_DATA
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Exact reports from zero-trust gateway events.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Exact reports from zero-trust gateway events.",
+)
 for part in (pipeline_cli.app, cli_intake.app, exporters_cli.app):
     app.registered_commands += part.registered_commands
     app.registered_groups += part.registered_groups
@@ -46,8 +50,13 @@ def check(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
         for row in found.ledgers:
             rejected = sum(row["rejected"].values())
             counts = f"applied {row['applied']} + duplicate {row['duplicate']} + rejected {rejected} + gaps {row['gaps']} + lost {row['lost']}"
-            console.stdout.print(f"{row['partition']}: {counts} = {row['offset'] + 1 - row['first_offset']} of {row['end']}", markup=False)
-        console.stdout.print(f"waiting: {found.worker_lag} for a worker, {sum(found.store_lag.values())} for the store", markup=False)
+            console.stdout.print(
+                f"{row['partition']}: {counts} = {row['offset'] + 1 - row['first_offset']} of {row['end']}",
+                markup=False,
+            )
+        console.stdout.print(
+            f"waiting: {found.worker_lag} for a worker, {sum(found.store_lag.values())} for the store", markup=False
+        )
         for line in found.off:
             console.stdout.print(f"OFF: {line}", markup=False)
         console.stdout.print("something is off" if found.off else "everything holds", markup=False)
@@ -60,6 +69,18 @@ def demo() -> None:
     from deploy import demo as demonstration
 
     demonstration.run()
+
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measurements on this machine.")
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("worker")
+def bench_worker(events: Annotated[int, typer.Option("--events", help="How many events")] = 1_000_000) -> None:
+    """How fast one worker catches up.  Example: activity bench worker --events 1000000"""
+    from deploy import bench
+
+    bench.worker(events)
 
 
 def main() -> None:

@@ -35,7 +35,10 @@ def run() -> None:
                 _activity("ingest", str(SAMPLES / name), data=data)
             for title, verb in (
                 ("Active Users, March 2026 in Berlin", ("active", *MARCH)),
-                ("Inactive Users, 5 days before 31 March", ("inactive", "--days", "5", "--as-of", "2026-03-31", "--tz", "Europe/Berlin")),
+                (
+                    "Inactive Users, 5 days before 31 March",
+                    ("inactive", "--days", "5", "--as-of", "2026-03-31", "--tz", "Europe/Berlin"),
+                ),
                 ("Authentication Events, failures of March", ("authentication", *MARCH, "--result", "failure")),
             ):
                 sys.stdout.write(f"\n=== {title}: activity report {' '.join(verb)}\n")
@@ -49,8 +52,11 @@ def run() -> None:
 
 
 def _activity(*arguments: str, data: Path, capture: bool = False) -> str:
-    done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(data)], stdout=subprocess.PIPE if capture else None, text=True, check=False
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(data)],
+        stdout=subprocess.PIPE if capture else None,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise Problem(f"`activity {' '.join(arguments)}` ended with {done.returncode}")
@@ -73,7 +79,9 @@ def _became(found: checks.Findings) -> None:
         total = sum(r["offset"] + 1 - r["first_offset"] for r in rows)
         applied, duplicate = sum(r["applied"] for r in rows), sum(r["duplicate"] for r in rows)
         rejected = sum(sum(r["rejected"].values()) for r in rows)
-        sys.stdout.write(f"{role}: {total} records = {applied} applied + {duplicate} duplicates + {rejected} rejected\n")
+        sys.stdout.write(
+            f"{role}: {total} records = {applied} applied + {duplicate} duplicates + {rejected} rejected\n"
+        )
     reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(found.rejected.items()))
     sys.stdout.write(f"rejected: {reasons}\n")
     sys.stdout.flush()

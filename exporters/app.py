@@ -18,10 +18,20 @@ def main(settings: Settings) -> None:
     logs.configure(level=settings.log_level, json_lines=settings.log_json)
     settings.needs("kafka")
     if settings.reports_host != "localhost" and not _loopback(settings.reports_host):
-        raise ConfigError(f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; use 127.0.0.1")
+        raise ConfigError(
+            f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; use 127.0.0.1"
+        )
     service = Service(settings)
     service.start()
-    server = uvicorn.Server(uvicorn.Config(api.make(service), host=settings.reports_host, port=settings.reports_port, log_level="warning", timeout_graceful_shutdown=2))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            api.make(service),
+            host=settings.reports_host,
+            port=settings.reports_port,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+        )
+    )
     try:
         server.run()
     finally:

@@ -9,12 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline import console, settings as settings_module
+from pipeline import console
+from pipeline import settings as settings_module
 from pipeline.errors import ConfigError
 from pipeline.settings import DEFAULT_DATA
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-report_app = typer.Typer(no_args_is_help=True, help="Ask for a report: CSV or JSON on standard output, everything about it on standard error.")
+report_app = typer.Typer(
+    no_args_is_help=True,
+    help="Ask for a report: CSV or JSON on standard output, everything about it on standard error.",
+)
 app.add_typer(report_app, name="report")
 
 Data = Annotated[Path, typer.Option("--data", help="Directory of the system's state")]
@@ -28,7 +32,9 @@ Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for c
 
 
 @app.command()
-def reports(data: Data = DEFAULT_DATA, port: Annotated[int | None, typer.Option("--port", help="Port to listen on")] = None) -> None:
+def reports(
+    data: Data = DEFAULT_DATA, port: Annotated[int | None, typer.Option("--port", help="Port to listen on")] = None
+) -> None:
     """Run the reports service.  Example: activity reports --data .activity --port 8080"""
     from exporters import app as service
 
@@ -36,9 +42,22 @@ def reports(data: Data = DEFAULT_DATA, port: Annotated[int | None, typer.Option(
 
 
 @report_app.command()
-def active(start: From, to: To, tz: Tz = "UTC", output: Out = "-", gzip: Gzip = False, excel: Excel = False, timeout: Timeout = 60.0, data: Data = DEFAULT_DATA) -> None:
+def active(
+    start: From,
+    to: To,
+    tz: Tz = "UTC",
+    output: Out = "-",
+    gzip: Gzip = False,
+    excel: Excel = False,
+    timeout: Timeout = 60.0,
+    data: Data = DEFAULT_DATA,
+) -> None:
     """Who used the network.  Example: activity report active --from 2026-03-01 --to 2026-04-01 --tz Europe/Berlin"""
-    _report(data, output, {"kind": "active", "from": start, "to": to, "tz": tz, "gzip": gzip, "excel": excel, "timeout_seconds": timeout})
+    _report(
+        data,
+        output,
+        {"kind": "active", "from": start, "to": to, "tz": tz, "gzip": gzip, "excel": excel, "timeout_seconds": timeout},
+    )
 
 
 @report_app.command()
@@ -53,7 +72,19 @@ def inactive(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Who did not use it.  Example: activity report inactive --days 90"""
-    _report(data, output, {"kind": "inactive", "days": days, "as_of": as_of, "tz": tz, "gzip": gzip, "excel": excel, "timeout_seconds": timeout})
+    _report(
+        data,
+        output,
+        {
+            "kind": "inactive",
+            "days": days,
+            "as_of": as_of,
+            "tz": tz,
+            "gzip": gzip,
+            "excel": excel,
+            "timeout_seconds": timeout,
+        },
+    )
 
 
 @report_app.command()
@@ -72,7 +103,15 @@ def authentication(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Every sign-in and why it failed.  Example: activity report authentication --from 2026-03-01 --to 2026-04-01 --result failure"""
-    ask = {"kind": "authentication", "from": start, "to": to, "tz": tz, "format": form, "gzip": gzip, "timeout_seconds": timeout}
+    ask = {
+        "kind": "authentication",
+        "from": start,
+        "to": to,
+        "tz": tz,
+        "format": form,
+        "gzip": gzip,
+        "timeout_seconds": timeout,
+    }
     _report(data, output, ask | {"user": user, "type": type_, "result": result, "reason": reason})
 
 
@@ -86,7 +125,9 @@ def _report(data: Path, output: str, ask: dict[str, Any]) -> None:
     run = client.report(ask, waiting=lambda state: console.say(f"{state} …"))
     asked = run["parameters"]
     if "to_ms" in asked:
-        console.say(f"window {ask['from']} to {ask['to']} {ask['tz']} = [{iso(asked.get('from_ms', 0))}, {iso(asked['to_ms'])})")
+        console.say(
+            f"window {ask['from']} to {ask['to']} {ask['tz']} = [{iso(asked.get('from_ms', 0))}, {iso(asked['to_ms'])})"
+        )
     else:
         console.say(f"as of {iso(asked.get('as_of_ms', 0))}")
     for note in run["notes"]:

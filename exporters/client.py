@@ -44,7 +44,9 @@ class Client:
         try:
             answer = self._http.request(method, path, **kwargs)
         except httpx.HTTPError:
-            raise Unavailable(f"the reports service at {self._url} does not answer; start it with `activity up` or `activity reports`") from None
+            raise Unavailable(
+                f"the reports service at {self._url} does not answer; start it with `activity up` or `activity reports`"
+            ) from None
         if answer.status_code == 503:
             raise Unavailable(answer.json()["error"]["message"])
         if answer.status_code >= 400:

@@ -31,7 +31,9 @@ def guard(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]], *, excel: bool = False) -> Iterator[tuple[bytes, int]]:
+def csv_lines(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], *, excel: bool = False
+) -> Iterator[tuple[bytes, int]]:
     """RFC 4180 in pieces, each with its number of rows; `excel` begins with a byte order mark."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\r\n")

@@ -49,7 +49,11 @@ class Service:
         with self._asking:
             try:
                 if self._asker is None:
-                    self._asker = KafkaConsumer(bootstrap_servers=self.settings.kafka.split(","), enable_auto_commit=False, reconnect_backoff_max_ms=2000)
+                    self._asker = KafkaConsumer(
+                        bootstrap_servers=self.settings.kafka.split(","),
+                        enable_auto_commit=False,
+                        reconnect_backoff_max_ms=2000,
+                    )
                 ends: dict[str, dict[int, int]] = {}
                 for role, name in self._names.items():
                     numbers = self._asker.partitions_for_topic(name) or set()
@@ -57,7 +61,9 @@ class Service:
                     ends[role] = {tp.partition: end for tp, end in sorted(answered.items())}
             except KafkaError as error:
                 self._asker = None
-                raise Unavailable(f"Kafka at {self.settings.kafka} does not answer ({type(error).__name__}); try again") from None
+                raise Unavailable(
+                    f"Kafka at {self.settings.kafka} does not answer ({type(error).__name__}); try again"
+                ) from None
             return ends
 
     def unhealthy(self) -> str | None:

@@ -85,7 +85,14 @@ def make(settings: Settings) -> Worker:
     flusher = app.flusher = Flusher(app, settings, metrics, rejects)
     for spec in made:
         topic = app.topic(spec.source, schema=ListSchema(**_RAW))
-        table: Any = app.Table(spec.role, partitions=settings.partitions, key_type=bytes, value_type=bytes, schema=ListSchema(**_RAW), recovery_buffer_size=2)
+        table: Any = app.Table(
+            spec.role,
+            partitions=settings.partitions,
+            key_type=bytes,
+            value_type=bytes,
+            schema=ListSchema(**_RAW),
+            recovery_buffer_size=2,
+        )
         table.spec = spec
         apply.define(app, topic, flusher, name=f"apply-{spec.role}")
 

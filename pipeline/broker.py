@@ -24,7 +24,9 @@ def admin(settings: Settings) -> KafkaAdminClient:
     """Raises Unavailable if nobody answers."""
     settings.needs("kafka")
     try:
-        return KafkaAdminClient(bootstrap_servers=settings.kafka.split(","), client_id=f"{settings.app_id}-admin", request_timeout_ms=15_000)
+        return KafkaAdminClient(
+            bootstrap_servers=settings.kafka.split(","), client_id=f"{settings.app_id}-admin", request_timeout_ms=15_000
+        )
     except KafkaError:
         raise Unavailable(f"Kafka at {settings.kafka} does not answer; start it or correct ACTIVITY_KAFKA") from None
 
@@ -32,7 +34,11 @@ def admin(settings: Settings) -> KafkaAdminClient:
 def wanted(settings: Settings) -> dict[str, tuple[Topic, int]]:
     """{name: (topic, partition count)} under these settings."""
     return {
-        t.name(prefix=settings.topic_prefix, app=settings.app_id): (t, settings.partitions if t.count == "partitions" else 1) for t in TOPICS
+        t.name(prefix=settings.topic_prefix, app=settings.app_id): (
+            t,
+            settings.partitions if t.count == "partitions" else 1,
+        )
+        for t in TOPICS
     }
 
 
@@ -49,7 +55,9 @@ def _describe(client: KafkaAdminClient, names: list[str]) -> dict[str, Facts]:
     existing = [n for n in names if n in set(client.list_topics())]
     if not existing:
         return {}
-    return {t["name"]: Facts(str(t.get("topic_id", "")), len(t["partitions"])) for t in client.describe_topics(existing)}
+    return {
+        t["name"]: Facts(str(t.get("topic_id", "")), len(t["partitions"])) for t in client.describe_topics(existing)
+    }
 
 
 def create(settings: Settings) -> dict[str, str]:
@@ -66,13 +74,23 @@ def create(settings: Settings) -> dict[str, str]:
                 done[name] = "settings mended" if off else "exists"
                 continue
             try:
-                client.create_topics({name: {"num_partitions": count, "replication_factor": settings.replication, "configs": topic.config}})
+                client.create_topics(
+                    {
+                        name: {
+                            "num_partitions": count,
+                            "replication_factor": settings.replication,
+                            "configs": topic.config,
+                        }
+                    }
+                )
                 done[name] = "created"
             except TopicAlreadyExistsError:
                 done[name] = "exists"
         return done
     except KafkaError as error:
-        raise Unavailable(f"Kafka at {settings.kafka} refused to make topics ({type(error).__name__}: {error})") from None
+        raise Unavailable(
+            f"Kafka at {settings.kafka} refused to make topics ({type(error).__name__}: {error})"
+        ) from None
     finally:
         client.close()
 
@@ -85,14 +103,21 @@ def check(settings: Settings) -> list[str]:
         lines = []
         counts = {have[n].partitions for n, (t, _) in wanted(settings).items() if n in have and t.count == "partitions"}
         if len(counts) > 1:
-            lines.append(f"partition counts differ ({', '.join(map(str, sorted(counts)))}): source topics and changelogs must have equally many")
+            lines.append(
+                f"partition counts differ ({', '.join(map(str, sorted(counts)))}): source topics and changelogs must have equally many"
+            )
         for name, (topic, count) in wanted(settings).items():
             if name not in have:
                 lines.append(f"{name} is missing: run `activity topics create`")
                 continue
             if have[name].partitions != count:
-                lines.append(f"{name} has {have[name].partitions} partitions, not {count}: set ACTIVITY_PARTITIONS={have[name].partitions}, or choose another ACTIVITY_APP_ID and prefix")
-            lines += [f"{name}: {key} is {is_}, not {must}: run `activity topics create`" for key, is_, must in _config_differences(client, name, topic)]
+                lines.append(
+                    f"{name} has {have[name].partitions} partitions, not {count}: set ACTIVITY_PARTITIONS={have[name].partitions}, or choose another ACTIVITY_APP_ID and prefix"
+                )
+            lines += [
+                f"{name}: {key} is {is_}, not {must}: run `activity topics create`"
+                for key, is_, must in _config_differences(client, name, topic)
+            ]
         return lines
     finally:
         client.close()
@@ -100,5 +125,10 @@ def check(settings: Settings) -> list[str]:
 
 def _config_differences(client: KafkaAdminClient, name: str, topic: Topic) -> list[tuple[str, str, str]]:
     described = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)], config_filter="all")
-    found = {key: str(data["value"]) for resource in described.values() for configs in resource.values() for key, data in configs.items()}
+    found = {
+        key: str(data["value"])
+        for resource in described.values()
+        for configs in resource.values()
+        for key, data in configs.items()
+    }
     return [(key, found[key], must) for key, must in topic.config.items() if key in found and found[key] != must]

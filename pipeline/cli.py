@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline import console, settings as settings_module
+from pipeline import console
+from pipeline import settings as settings_module
 from pipeline.errors import EXIT_REQUEST
 from pipeline.settings import DEFAULT_DATA
 

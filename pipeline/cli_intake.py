@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline import console, settings as settings_module
+from pipeline import console
+from pipeline import settings as settings_module
 from pipeline.cli import Data, Json
 from pipeline.errors import RequestError
 from pipeline.settings import DEFAULT_DATA
@@ -57,7 +58,7 @@ def ingest(
         else:
             for path in paths:
                 with console.progress(path.name, path.stat().st_size if path.exists() else 0) as advance:
-                    intake.send_file(settings, sender, path, account, advance)
+                    intake.send_file(sender, path, account, advance)
         if "-" in files:
             intake.send_stream(sender, intake.stdin(), account, lambda: bool(stopping))
         sender.close()
@@ -95,7 +96,12 @@ Reason = Annotated[str, typer.Option("--reason", help="Only this reason")]
 
 
 @rejects_app.command("list")
-def rejects_list(reason: Reason = "", limit: Annotated[int, typer.Option("--limit", help="At most this many")] = 100, data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+def rejects_list(
+    reason: Reason = "",
+    limit: Annotated[int, typer.Option("--limit", help="At most this many")] = 100,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> None:
     """What was refused, why, and where it lies; never its content.  Example: activity rejects list --reason bad_time"""
     from collections import Counter
 
@@ -104,7 +110,10 @@ def rejects_list(reason: Reason = "", limit: Annotated[int, typer.Option("--limi
 
     chosen = rejects.choose(rejects.rejects(settings_module.load(data)), ids="", reason=reason)
     counts = Counter(r.reason for r in chosen)
-    rows = [{"id": r.id, "reason": r.reason, "path": r.path, "at": iso(r.at), "bytes": len(r.value or b"")} for r in chosen[:limit]]
+    rows = [
+        {"id": r.id, "reason": r.reason, "path": r.path, "at": iso(r.at), "bytes": len(r.value or b"")}
+        for r in chosen[:limit]
+    ]
     if as_json:
         console.stdout.print_json(json.dumps({"counts": counts, "rejects": rows}))
         return
@@ -126,4 +135,6 @@ def rejects_replay(
     if not (ids or reason or every):
         raise RequestError("say which: --ids, --reason or --all")
     settings = settings_module.load(data)
-    console.say(f"{rejects.replay(settings, rejects.choose(rejects.rejects(settings), ids=ids, reason=reason))} sent again")
+    console.say(
+        f"{rejects.replay(settings, rejects.choose(rejects.rejects(settings), ids=ids, reason=reason))} sent again"
+    )

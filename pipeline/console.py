@@ -38,7 +38,7 @@ def guarded(main: Callable[[], T]) -> T:
         sys.exit(problem.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception:  # noqa: BLE001 - the last stop: a bug must show its trace and a code of its own
+    except Exception:
         stderr.print_exception()
         sys.exit(EXIT_BUG)
 

@@ -15,7 +15,9 @@ NOISY = ("kafka", "aiokafka", "faust", "mode", "httpx", "httpcore", "asyncio")
 def configure(*, level: str = "info", json_lines: bool = False) -> None:
     """Once per process, from its `main`.  `json_lines` for machines; people get key=value."""
     number = getattr(logging, level.upper())
-    renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -28,7 +30,9 @@ def configure(*, level: str = "info", json_lines: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s"
+    )
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)

@@ -29,11 +29,23 @@ CATALOGUE = (
     Metric("activity_worker_flush_seconds", "histogram", "From the start of a flush until it is durable"),
     Metric("activity_worker_open_fragments", "gauge", "Fragments held in memory", ("topic",)),
     Metric("activity_worker_recovery_seconds", "gauge", "Length of the last start of partitions"),
-    Metric("activity_worker_lag_records", "gauge", "Source records not yet in a durable ledger", ("topic", "partition")),
-    Metric("activity_worker_reject_alarm", "gauge", "1 while more than half of the last 10,000 records are rejected", ("topic",)),
+    Metric(
+        "activity_worker_lag_records", "gauge", "Source records not yet in a durable ledger", ("topic", "partition")
+    ),
+    Metric(
+        "activity_worker_reject_alarm",
+        "gauge",
+        "1 while more than half of the last 10,000 records are rejected",
+        ("topic",),
+    ),
     Metric("activity_store_rows_total", "counter", "Rows projected into the report store", ("table",)),
     Metric("activity_store_lag_records", "gauge", "Records of a topic not yet in the report store", ("topic",)),
-    Metric("activity_store_refused_records_total", "counter", "Changelog records of an earlier owner that were refused", ("topic",)),
+    Metric(
+        "activity_store_refused_records_total",
+        "counter",
+        "Changelog records of an earlier owner that were refused",
+        ("topic",),
+    ),
     Metric("activity_visible_seconds", "histogram", "From a source record's append until its effect can be queried"),
     Metric("activity_reports_runs_total", "counter", "Report runs by kind and final state", ("kind", "state")),
     Metric("activity_reports_build_seconds", "histogram", "Length of building one report", ("kind",)),

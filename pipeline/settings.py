@@ -27,34 +27,77 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    data: Path = Field(DEFAULT_DATA, description="Directory of all local state: endpoints, store, report files, and the servers that `up` starts")
-    kafka: str = Field("", description="Kafka bootstrap servers, host:port, comma separated; empty: the one that `up` runs")
+    data: Path = Field(
+        DEFAULT_DATA,
+        description="Directory of all local state: endpoints, store, report files, and the servers that `up` starts",
+    )
+    kafka: str = Field(
+        "", description="Kafka bootstrap servers, host:port, comma separated; empty: the one that `up` runs"
+    )
     redis: str = Field("", description="Redis URL; empty: the one that `up` runs")
     reports_url: str = Field("", description="Where the reports service answers; empty: the one that `up` runs")
-    store: str = Field("", description="Report store: chdb:///path or http://user:password@host:8123/database; empty: embedded in the data directory")
+    store: str = Field(
+        "",
+        description="Report store: chdb:///path or http://user:password@host:8123/database; empty: embedded in the data directory",
+    )
 
-    app_id: str = Field("activity", pattern=r"^[a-zA-Z0-9._-]{1,80}$", description="Consumer group of the workers and prefix of their changelog topics")
+    app_id: str = Field(
+        "activity",
+        pattern=r"^[a-zA-Z0-9._-]{1,80}$",
+        description="Consumer group of the workers and prefix of their changelog topics",
+    )
     topic_prefix: str = Field("activity", pattern=r"^[a-zA-Z0-9._-]{1,80}$", description="Prefix of all other topics")
-    partitions: int = Field(24, ge=1, le=1000, description="Partitions of each source topic and its changelog, used by `topics create`")
+    partitions: int = Field(
+        24, ge=1, le=1000, description="Partitions of each source topic and its changelog, used by `topics create`"
+    )
     replication: int = Field(-1, ge=-1, le=10, description="Replicas of each topic; -1: the broker's default")
 
     flush_seconds: float = Field(0.2, gt=0, le=10, description="How often the worker makes its changes durable")
     flush_events: int = Field(50_000, ge=1, description="Changes are made durable at the latest after this many events")
-    fragment_idle_seconds: float = Field(3600, gt=0, description="A fragment without a write for this long leaves the worker's memory")
-    fragment_bytes: int = Field(65_536, ge=1024, le=524_288, description="A fragment that has grown to about this size is sealed and a new one begun")
-    session_timeout_seconds: float = Field(30, ge=1, le=300, description="A worker silent for this long loses its partitions")
-    commit_seconds: float = Field(1.0, gt=0, le=60, description="How often the worker commits the newest verified ledger")
-    stall_seconds: float = Field(30, gt=0, description="A partition with events waiting and no progress for this long ends the worker for a restart")
-    idle_ledger_seconds: float = Field(600, gt=0, description="An idle partition writes its ledger again after this long")
-    stop_on_rejects: bool = Field(False, description="Stop the worker when more than half of the last 10,000 records are rejected (otherwise only an alarm)")
+    fragment_idle_seconds: float = Field(
+        3600, gt=0, description="A fragment without a write for this long leaves the worker's memory"
+    )
+    fragment_bytes: int = Field(
+        65_536,
+        ge=1024,
+        le=524_288,
+        description="A fragment that has grown to about this size is sealed and a new one begun",
+    )
+    session_timeout_seconds: float = Field(
+        30, ge=1, le=300, description="A worker silent for this long loses its partitions"
+    )
+    commit_seconds: float = Field(
+        1.0, gt=0, le=60, description="How often the worker commits the newest verified ledger"
+    )
+    stall_seconds: float = Field(
+        30,
+        gt=0,
+        description="A partition with events waiting and no progress for this long ends the worker for a restart",
+    )
+    idle_ledger_seconds: float = Field(
+        600, gt=0, description="An idle partition writes its ledger again after this long"
+    )
+    stop_on_rejects: bool = Field(
+        False,
+        description="Stop the worker when more than half of the last 10,000 records are rejected (otherwise only an alarm)",
+    )
     worker_port: int = Field(0, ge=0, le=65_535, description="Port of the worker's /metrics on 127.0.0.1; 0: none")
 
-    reports_host: str = Field("127.0.0.1", description="Address the reports service listens on; without a configured login only loopback is accepted")
+    reports_host: str = Field(
+        "127.0.0.1",
+        description="Address the reports service listens on; without a configured login only loopback is accepted",
+    )
     reports_port: int = Field(8080, ge=0, le=65_535, description="Port of the reports service; 0: a free one")
-    inactive_days: int = Field(90, ge=1, le=3650, description="Days without access after which the Inactive Users report lists a person")
+    inactive_days: int = Field(
+        90, ge=1, le=3650, description="Days without access after which the Inactive Users report lists a person"
+    )
     device_days: int = Field(30, ge=1, le=3650, description="Days that count for the column active_devices")
     report_expiry_days: int = Field(7, ge=1, le=3650, description="Days a finished report file is kept")
-    store_memory_bytes: int = Field(1_000_000_000, ge=100_000_000, description="Memory one query of the report store may use before it spills to disk")
+    store_memory_bytes: int = Field(
+        1_000_000_000,
+        ge=100_000_000,
+        description="Memory one query of the report store may use before it spills to disk",
+    )
     retention_months: int = Field(0, ge=0, le=1200, description="Whole months the report store keeps; 0: everything")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
@@ -74,7 +117,9 @@ class Settings(BaseSettings):
         missing = [n for n in names if not getattr(self, n)]
         if missing:
             wanted = " and ".join(f"{PREFIX}{n.upper()}" for n in missing)
-            raise ConfigError(f"no system found in {self.data}: start one with `activity up --data {self.data}`, or set {wanted}")
+            raise ConfigError(
+                f"no system found in {self.data}: start one with `activity up --data {self.data}`, or set {wanted}"
+            )
 
 
 def load(data: Path | None = None, **overrides: Any) -> Settings:
@@ -101,7 +146,9 @@ def _environment() -> dict[str, Any]:
             try:
                 found[name] = Path(secret).read_text().strip()
             except OSError as error:
-                raise ConfigError(f"{key}_FILE: cannot read {secret} ({error.strerror}); make it readable or unset it") from None
+                raise ConfigError(
+                    f"{key}_FILE: cannot read {secret} ({error.strerror}); make it readable or unset it"
+                ) from None
     return found
 
 

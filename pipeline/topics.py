@@ -29,7 +29,12 @@ class Topic:
 
 
 def _delete(days: int, **more: str) -> dict[str, str]:
-    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS), "message.timestamp.type": "LogAppendTime", **more}
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(days * DAY_MS),
+        "message.timestamp.type": "LogAppendTime",
+        **more,
+    }
 
 
 _COMPACT = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
@@ -37,18 +42,76 @@ _CHANGELOG = _COMPACT | {"min.compaction.lag.ms": str(DAY_MS), "max.message.byte
 # Rejects carry the refused bytes and a few headers; the source's own limit plus room for those.
 _ROOM = {"max.message.bytes": str(2 * MIB)}
 
-CONNECTIONS = Topic("connections", "{prefix}.connections", "user id", "Connection events from gateways", _delete(14) | _ROOM)
-AUTHENTICATIONS = Topic("authentications", "{prefix}.authentications", "user id", "Sign-in events; the report store is rebuilt from it", _delete(400) | _ROOM)
-DIRECTORY = Topic("directory", "{prefix}.directory", "user id", "Accounts: {id, email, name, state, created}; a tombstone removes one", _COMPACT)
-CONNECTIONS_CHANGELOG = Topic("connections_changelog", "{app}-connections-changelog", "fragment", "Rollups of connections, absolute states", _CHANGELOG)
-AUTHENTICATIONS_CHANGELOG = Topic("authentications_changelog", "{app}-authentications-changelog", "fragment", "Rollups of sign-ins, absolute states", _CHANGELOG)
-REJECTS = Topic("rejects", "{prefix}.rejects", "source key", "Records that cannot be events, bytes unchanged, with reason and origin in headers", _delete(30) | _ROOM)
-REPORTS = Topic("reports", "{prefix}.reports", "run or schedule id", "What was asked for and what became of it", _COMPACT, count="one")
-AUDIT = Topic("audit", "{prefix}.audit", "none", "Who asked for, was refused and downloaded what", _delete(400), count="one")
-CUTS = Topic("cuts", "{prefix}.sync.cuts", "destination/topic/partition/first", "Where one delivery ends and the next begins", _delete(400))
+CONNECTIONS = Topic(
+    "connections", "{prefix}.connections", "user id", "Connection events from gateways", _delete(14) | _ROOM
+)
+AUTHENTICATIONS = Topic(
+    "authentications",
+    "{prefix}.authentications",
+    "user id",
+    "Sign-in events; the report store is rebuilt from it",
+    _delete(400) | _ROOM,
+)
+DIRECTORY = Topic(
+    "directory",
+    "{prefix}.directory",
+    "user id",
+    "Accounts: {id, email, name, state, created}; a tombstone removes one",
+    _COMPACT,
+)
+CONNECTIONS_CHANGELOG = Topic(
+    "connections_changelog",
+    "{app}-connections-changelog",
+    "fragment",
+    "Rollups of connections, absolute states",
+    _CHANGELOG,
+)
+AUTHENTICATIONS_CHANGELOG = Topic(
+    "authentications_changelog",
+    "{app}-authentications-changelog",
+    "fragment",
+    "Rollups of sign-ins, absolute states",
+    _CHANGELOG,
+)
+REJECTS = Topic(
+    "rejects",
+    "{prefix}.rejects",
+    "source key",
+    "Records that cannot be events, bytes unchanged, with reason and origin in headers",
+    _delete(30) | _ROOM,
+)
+REPORTS = Topic(
+    "reports",
+    "{prefix}.reports",
+    "run or schedule id",
+    "What was asked for and what became of it",
+    _COMPACT,
+    count="one",
+)
+AUDIT = Topic(
+    "audit", "{prefix}.audit", "none", "Who asked for, was refused and downloaded what", _delete(400), count="one"
+)
+CUTS = Topic(
+    "cuts",
+    "{prefix}.sync.cuts",
+    "destination/topic/partition/first",
+    "Where one delivery ends and the next begins",
+    _delete(400),
+)
 INGESTED = Topic("ingested", "{prefix}.ingested", "file fingerprint", "Files already taken in", _COMPACT, count="one")
 
-TOPICS = (CONNECTIONS, AUTHENTICATIONS, DIRECTORY, CONNECTIONS_CHANGELOG, AUTHENTICATIONS_CHANGELOG, REJECTS, REPORTS, AUDIT, CUTS, INGESTED)
+TOPICS = (
+    CONNECTIONS,
+    AUTHENTICATIONS,
+    DIRECTORY,
+    CONNECTIONS_CHANGELOG,
+    AUTHENTICATIONS_CHANGELOG,
+    REJECTS,
+    REPORTS,
+    AUDIT,
+    CUTS,
+    INGESTED,
+)
 
 # Header names of records we write.
 REASON_HEADER = "activity-reason"  # a reject's reason, one of the fixed list

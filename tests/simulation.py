@@ -17,7 +17,17 @@ import msgspec
 from pipeline.model.duplicates import Duplicates
 from pipeline.model.events import Principal, Reason, Rejected
 from pipeline.model.protocol import BUCKET_MS, Flush, ForeignWrite, Partition, Reader, Start
-from pipeline.model.wire import FENCE, FENCE_VALUE, LEDGER, Ledger, Point, State, decode_key, decode_ledger, encode_point, decode_point
+from pipeline.model.wire import (
+    FENCE,
+    FENCE_VALUE,
+    LEDGER,
+    Ledger,
+    State,
+    decode_key,
+    decode_ledger,
+    decode_point,
+    encode_point,
+)
 
 GENERATION = 8
 HORIZON_MS = 40
@@ -123,7 +133,9 @@ class Owner:
                 self.start.reread(upto)
             self.partition = self.start.partition(begin=world.begin, end=len(world.log))
             self.duplicates = Duplicates(generation=GENERATION, horizon_ms=HORIZON_MS)
-            for record in world.log[max(world.begin, self.duplicates.refill_from(self.partition.next)) : self.partition.next]:
+            for record in world.log[
+                max(world.begin, self.duplicates.refill_from(self.partition.next)) : self.partition.next
+            ]:
                 if record is not None and record.event is not None:
                     self.duplicates.seen(record.offset, record.timestamp, record.identity.to_bytes(16))
             self.judge = judge_of(self.duplicates)
@@ -197,15 +209,25 @@ class World:
             if kind < 0.06:
                 self.log.append(None)
                 continue
-            event = None if kind < 0.12 else Event(Principal("user", str(rng.randrange(4)), ""), rng.randrange(3) * BUCKET_MS)
-            self.log.append(SourceRecord(offset, offset * 3 + rng.randrange(3), rng.randrange(24) if kind < 0.4 else 1000 + offset, event))
+            event = (
+                None
+                if kind < 0.12
+                else Event(Principal("user", str(rng.randrange(4)), ""), rng.randrange(3) * BUCKET_MS)
+            )
+            self.log.append(
+                SourceRecord(
+                    offset, offset * 3 + rng.randrange(3), rng.randrange(24) if kind < 0.4 else 1000 + offset, event
+                )
+            )
 
     def unhealed(self) -> int:
         """Offset of the oldest refused record whose key has no accepted record after it."""
         return min(Follower().feed(self.changelog).refused.values(), default=self.end)
 
     def compact(self) -> None:
-        border = min(self.rng.randint(0, self.end), self.unhealed())  # the lag is longer than it takes to notice and heal
+        border = min(
+            self.rng.randint(0, self.end), self.unhealed()
+        )  # the lag is longer than it takes to notice and heal
         newest = {r.key: r.offset for r in self.changelog if r.offset < border}
         self.changelog = [r for r in self.changelog if r.offset >= border or newest[r.key] == r.offset]
 
@@ -267,7 +289,7 @@ class World:
     def finish(self) -> None:
         """Everybody but one owner is gone; it goes on until nothing is left to do."""
         self.zombies = []
-        while True:
+        for _ in range(50):
             owner = self.owner
             while owner.phase < 3:
                 owner.begin()
@@ -280,6 +302,8 @@ class World:
             if ok and self.unhealed() == self.end and owner.partition.durable.offset == len(self.log) - 1:
                 break
             self.replace(freeze=False)
+        else:
+            raise AssertionError("this history never heals")
         self.follower.feed([x for x in self.changelog if x.offset >= self.follower.at])
         self.compact()
 
@@ -296,7 +320,9 @@ class World:
             else:
                 generation = offset // GENERATION
                 twin = any(
-                    d.identity == record.identity and generation - d.offset // GENERATION <= 1 and record.timestamp - d.timestamp <= HORIZON_MS
+                    d.identity == record.identity
+                    and generation - d.offset // GENERATION <= 1
+                    and record.timestamp - d.timestamp <= HORIZON_MS
                     for d in decodable[-2 * GENERATION :]
                 )
                 decodable.append(record)
@@ -331,7 +357,14 @@ def faults(world: World) -> list[str]:
     for name, reader in (("fresh", fresh), ("following", world.follower)):
         if reader.total() != counts:
             wrong.append(f"the {name} reader counts {sum(reader.total().values())} instead of {sum(counts.values())}")
-    said = Counter({"applied": ledger.applied, "duplicate": ledger.duplicate, "rejected": sum(ledger.rejected.values()), "gaps": ledger.gaps})
+    said = Counter(
+        {
+            "applied": ledger.applied,
+            "duplicate": ledger.duplicate,
+            "rejected": sum(ledger.rejected.values()),
+            "gaps": ledger.gaps,
+        }
+    )
     if +said != +became or ledger.lost:
         wrong.append(f"the ledger says {dict(said)}, the log {dict(became)}")
     return wrong

@@ -12,12 +12,41 @@ from pathlib import Path
 from typing import NamedTuple
 
 DAY = 86_400_000
-COLUMNS = (
-    "start_time,end_time,user,user_id,device_id,client_ip,connector,connector_id,resource_ip,resource_port,resource_domain,resource_id,protocol,status,"
-    "bytes_transferred,bytes_received,remote_network,remote_network_id,applied_rule,relays,relay_ips,relay_ports,"
-    "service_account,service_account_id,service_account_key,service_account_key_id"
-).split(",")
-DNS = ("lookup db.corp: no such host", "NXDOMAIN", "temporary failure in name resolution", "DNS_ERROR", "could not resolve host")
+COLUMNS = [
+    "start_time",
+    "end_time",
+    "user",
+    "user_id",
+    "device_id",
+    "client_ip",
+    "connector",
+    "connector_id",
+    "resource_ip",
+    "resource_port",
+    "resource_domain",
+    "resource_id",
+    "protocol",
+    "status",
+    "bytes_transferred",
+    "bytes_received",
+    "remote_network",
+    "remote_network_id",
+    "applied_rule",
+    "relays",
+    "relay_ips",
+    "relay_ports",
+    "service_account",
+    "service_account_id",
+    "service_account_key",
+    "service_account_key_id",
+]
+DNS = (
+    "lookup db.corp: no such host",
+    "NXDOMAIN",
+    "temporary failure in name resolution",
+    "DNS_ERROR",
+    "could not resolve host",
+)
 RUBBISH = (
     b'{"event_type":"closed_connection","timestamp":1774', b'{"a":NaN}', b"[]", b'"text"', b"17", b"null", b'{"hello":"world"}', b'{"event_type":"network_access","event":7}',
     b'{"event_type":"closed_connection","timestamp":"1774605600000","user":{"id":"1"}}', b'{"event_type":"closed_connection","user":{"id":"1"}}',
@@ -42,7 +71,11 @@ def iso(ms: int, form: str = "T") -> str:
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
     if form == "UTC":
         return at.strftime("%Y-%m-%d %H:%M:%S.") + f"{ms % 1000:03d}".rstrip("0").ljust(2, "0") + " UTC"
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}{'456' if ms % 2 else '000'}" + ("+00:00" if ms % 3 else "Z")
+    return (
+        at.strftime("%Y-%m-%dT%H:%M:%S.")
+        + f"{ms % 1000:03d}{'456' if ms % 2 else '000'}"
+        + ("+00:00" if ms % 3 else "Z")
+    )
 
 
 class Stream:
@@ -57,8 +90,19 @@ class Stream:
         rows = []
         for n in range(0, self.users, 2):
             email = f"renamed.{n}@corp.example.com" if n % 6 == 0 else self.email(n)
-            rows.append({"id": str(113_000 + n), "email": email, "name": f"Person {n}", "state": ("active", "suspended", "pending")[n % 3], "created": "2025-01-15T08:00:00.000Z"})
-        rows += [{"id": f"new-{n}", "email": f"never{n}@corp.example.com", "name": "", "state": "active", "created": ""} for n in range(3)]
+            rows.append(
+                {
+                    "id": str(113_000 + n),
+                    "email": email,
+                    "name": f"Person {n}",
+                    "state": ("active", "suspended", "pending")[n % 3],
+                    "created": "2025-01-15T08:00:00.000Z",
+                }
+            )
+        rows += [
+            {"id": f"new-{n}", "email": f"never{n}@corp.example.com", "name": "", "state": "active", "created": ""}
+            for n in range(3)
+        ]
         return rows
 
     def email(self, n: int) -> str:
@@ -96,14 +140,25 @@ class Stream:
     def connection(self) -> Line:
         rng, t = self.rng, self.time()
         self.number += 1
-        state = rng.choices(("closed_connection", "established_connection", "failed_to_connect", "denied_access"), (60, 15, 15, 5))[0]
-        message = None if state in ("closed_connection", "established_connection") else rng.choice((*DNS, "connection refused", "i/o timeout", None))
-        tunnel, relays = rng.choice(("direct", "relay", "relayed", "other", None)), rng.choice(([], [{"ip": "192.0.2.1", "name": "relay", "port": 30010}], None))
+        state = rng.choices(
+            ("closed_connection", "established_connection", "failed_to_connect", "denied_access"), (60, 15, 15, 5)
+        )[0]
+        message = (
+            None
+            if state in ("closed_connection", "established_connection")
+            else rng.choice((*DNS, "connection refused", "i/o timeout", None))
+        )
+        tunnel, relays = (
+            rng.choice(("direct", "relay", "relayed", "other", None)),
+            rng.choice(([], [{"ip": "192.0.2.1", "name": "relay", "port": 30010}], None)),
+        )
         tx, rx, ip, device = rng.randrange(10**6), rng.randrange(10**7), self.address(), f"d{rng.randrange(200)}"
         if rng.random() < 0.01:
             tx = 2**53 + 1
         service = rng.random() < 0.05
-        person = {"service_account": {"id": f"s{rng.randrange(3)}", "name": "robot"}} if service else {"user": self.user()}
+        person = (
+            {"service_account": {"id": f"s{rng.randrange(3)}", "name": "robot"}} if service else {"user": self.user()}
+        )
         key = (person.get("user") or {}).get("id") or (person.get("user") or {}).get("email") or "s"
         form = rng.random()
         if form < 0.5:
@@ -117,7 +172,9 @@ class Stream:
             if rng.random() < 0.7:
                 value = {"event_type": rng.choice(("network_access", "network")), "event": value}
         else:
-            status = {"closed_connection": "NORMAL", "established_connection": "NORMAL"}.get(state, rng.choice(("DNS_ERROR", "CONNECTION_FAILED")))
+            status = {"closed_connection": "NORMAL", "established_connection": "NORMAL"}.get(
+                state, rng.choice(("DNS_ERROR", "CONNECTION_FAILED"))
+            )
             ok = status == "NORMAL"
             user = person.get("user") or {}
             value = dict.fromkeys(COLUMNS, "") | {
@@ -132,9 +189,17 @@ class Stream:
         rng, t, user = self.rng, self.time(), self.user()
         self.number += 1
         failed = rng.random() < 0.3
-        action = {"type": rng.choice(("client_login", "admin_login", "reauth", "mfa_setup", "mfa_reset")), "user": {**user, "policy": {"id": "p1", "name": "Default"}}, "client_ip": self.address()}
+        action = {
+            "type": rng.choice(("client_login", "admin_login", "reauth", "mfa_setup", "mfa_reset")),
+            "user": {**user, "policy": {"id": "p1", "name": "Default"}},
+            "client_ip": self.address(),
+        }
         if failed:
-            action |= {"result": "failure", "reason": rng.choice(("idp_error", "posture_mismatch", "policy_block", "something new", None)), "posture": {"failed": ["disk_encryption"]}}
+            action |= {
+                "result": "failure",
+                "reason": rng.choice(("idp_error", "posture_mismatch", "policy_block", "something new", None)),
+                "posture": {"failed": ["disk_encryption"]},
+            }
         elif rng.random() < 0.5:
             action["result"] = "success"
         value = {"version": 1, "time": iso(t), "action": action, "custom": {"kept": True}}
@@ -163,7 +228,9 @@ class Stream:
                 line = line._replace(value=json.dumps({"event_type": "closed_connection", "timestamp": self.time(), "user": {"id": "giant", "email": "giant@corp.example.com"},
                                      "connection": {"client_ip": f"10.{rng.randrange(9)}.{rng.randrange(256)}.{rng.randrange(256)}"}}).encode(), key=b"giant")  # fmt: skip
             if rng.random() < 0.002 and b'"timestamp": ' in line.value:
-                line = line._replace(value=line.value.replace(b'"timestamp": 1', b'"timestamp": 9'))  # a clock in another century
+                line = line._replace(
+                    value=line.value.replace(b'"timestamp": 1', b'"timestamp": 9')
+                )  # a clock in another century
             recent.append(line)
             if len(recent) > 2000:
                 recent.pop(rng.randrange(1000))

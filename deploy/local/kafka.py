@@ -17,7 +17,13 @@ from pipeline.errors import ConfigError
 COORDINATES = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")
 JARS = Path(__file__).with_name("kafka-jars.txt")
 # One node for development: a small heap is enough for hundreds of thousands of records a second, C1 alone halves the start.
-JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
+JVM = (
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+)
 PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.listener.names=CONTROLLER
@@ -57,11 +63,20 @@ def command(home: Path, *, port: int, controller: int) -> list[str]:
     base = [executable, *JVM, "-cp", os.pathsep.join(_classpath())]
     if not (data / "meta.properties").exists():
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        made = subprocess.run([*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(conf)], capture_output=True, text=True, check=False)  # noqa: S603
+        made = subprocess.run(
+            [*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(conf)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if made.returncode:
-            raise ConfigError(f"Kafka could not format {data}: {made.stderr.strip().splitlines()[-1:]}; is the disk full or the directory foreign?")
+            raise ConfigError(
+                f"Kafka could not format {data}: {made.stderr.strip().splitlines()[-1:]}; is the disk full or the directory foreign?"
+            )
     if major >= 25:  # the first stop writes the archive, later starts read it; a truncated one is only ignored there
-        archive = cache() / f"kafka-{hashlib.sha256(repr((executable, major, COORDINATES)).encode()).hexdigest()[:8]}.aot"
+        archive = (
+            cache() / f"kafka-{hashlib.sha256(repr((executable, major, COORDINATES)).encode()).hexdigest()[:8]}.aot"
+        )
         base.insert(1, f"-XX:AOTCache{'' if archive.exists() else 'Output'}={archive}")
     return [*base, "kafka.Kafka", str(conf)]
 
@@ -69,7 +84,7 @@ def command(home: Path, *, port: int, controller: int) -> list[str]:
 def _java() -> tuple[str, int]:
     installed = shutil.which("java")
     if installed is not None:
-        said = subprocess.run([installed, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+        said = subprocess.run([installed, "-version"], capture_output=True, text=True, check=False).stderr
         match = re.search(r'version "(\d+)', said)
         if match and int(match[1]) >= 17:
             return installed, int(match[1])
@@ -81,7 +96,7 @@ def _java() -> tuple[str, int]:
 def _classpath() -> list[str]:
     home = cache()
     home.mkdir(parents=True, exist_ok=True)
-    expected = dict(reversed(line.split()) for line in JARS.read_text().splitlines() if line.strip())
+    expected = {name: digest for digest, name in (line.split() for line in JARS.read_text().splitlines())}
     listed, head = home / "kafka.classpath", "# " + " ".join(COORDINATES)
     with (home / "kafka.lock").open("w") as lock:  # two first starts at once download once
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -105,4 +120,6 @@ def _download(home: Path) -> list[str]:
         top, rest = context.resolver.resolve([context.create_dependency(c) for c in COORDINATES])
         return [str(d.artifact.resolve()) for d in [*top, *rest] if d.scope in (None, "compile", "runtime")]
     except Exception as error:
-        raise ConfigError(f"Kafka's files could not be fetched ({type(error).__name__}: {error}); check the network, or set ACTIVITY_KAFKA to a broker of your own") from None
+        raise ConfigError(
+            f"Kafka's files could not be fetched ({type(error).__name__}: {error}); check the network, or set ACTIVITY_KAFKA to a broker of your own"
+        ) from None

@@ -15,7 +15,7 @@ GRACE_SECONDS = 10.0
 
 
 def main() -> int:
-    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - our own command line
+    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
     stopping = {"signal": 0}
 
     def forward(number: int, _frame: object) -> None:

@@ -50,7 +50,7 @@ class Child:
         if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".1.log"))
         with self.log_file.open("ab") as out:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command line
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local.leash", *self.command],
                 stdin=subprocess.PIPE,
                 stdout=out,
@@ -71,7 +71,9 @@ class Child:
         quick = clock.monotonic() - self._began < QUICK_SECONDS
         self._failures = self._failures + 1 if quick else 1
         if code == 2 or self._failures >= QUICK_FAILURES:
-            raise ConfigError(f"{self.name} ended with code {code} and will not be started again: {self.last_words()} (log: {self.log_file})")
+            raise ConfigError(
+                f"{self.name} ended with code {code} and will not be started again: {self.last_words()} (log: {self.log_file})"
+            )
         wait = min(8.0, 0.25 * 2**self._failures)
         log.warning("restarting", child=self.name, code=code, seconds=wait)
         self.process, self._again_at = None, clock.monotonic() + wait

@@ -20,7 +20,8 @@ from typing import IO, Any
 
 from deploy.local import kafka
 from deploy.local.processes import Child, free_port
-from pipeline import broker, clock, console, settings as settings_module
+from pipeline import broker, clock, console
+from pipeline import settings as settings_module
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.settings import ENDPOINTS, Settings
 
@@ -36,8 +37,9 @@ class Stopped(Exception):  # noqa: N818 - what a signal asks for
 class Stack:
     """`with Stack(data) as stack:` runs everything until the block ends."""
 
-    def __init__(self, data: Path, *, port: int | None = None) -> None:
+    def __init__(self, data: Path, *, port: int | None = None, servers_only: bool = False) -> None:
         self.data = data.resolve()
+        self._servers_only = servers_only
         self._port = port
         self._lock: IO[str] | None = None
         self._children: list[Child] = []
@@ -91,7 +93,9 @@ class Stack:
             (self.data / "logs").mkdir(parents=True, exist_ok=True)
             self._lock = (self.data / "up.lock").open("a+")
         except OSError as error:
-            raise ConfigError(f"{self.data} cannot be written ({error.strerror}); choose another directory with --data") from None
+            raise ConfigError(
+                f"{self.data} cannot be written ({error.strerror}); choose another directory with --data"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -99,7 +103,9 @@ class Stack:
             owner = self._lock.read().strip()
             self._lock.close()
             self._lock = None
-            raise ConfigError(f"{self.data} is in use by another `activity up` (process {owner or 'unknown'}); stop that one or choose another directory with --data") from None
+            raise ConfigError(
+                f"{self.data} is in use by another `activity up` (process {owner or 'unknown'}); stop that one or choose another directory with --data"
+            ) from None
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
@@ -130,8 +136,19 @@ class Stack:
         settings = settings_module.load(self.data)
         self.wait(START_SECONDS, f"Kafka at {settings.kafka}", lambda: _answers(settings))
         broker.create(settings)
+        if self._servers_only:
+            return
         worker = [sys.executable, "-m", "deploy.cli", "worker", "--data", str(self.data)]
-        reports = [sys.executable, "-m", "deploy.cli", "reports", "--data", str(self.data), "--port", str(ports["reports"])]
+        reports = [
+            sys.executable,
+            "-m",
+            "deploy.cli",
+            "reports",
+            "--data",
+            str(self.data),
+            "--port",
+            str(ports["reports"]),
+        ]
         self._add("worker", worker)
         self._add("reports", reports)
         self.wait(START_SECONDS, "the reports service", lambda: _healthy(self.url))

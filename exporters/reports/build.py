@@ -74,16 +74,39 @@ def _day(ms: int, zone: str) -> str:
 def _pieces(store: Store, kind: str, p: Parameters, asked_at_ms: int) -> tuple[Iterable[tuple[bytes, int]], list[str]]:
     if kind == ACTIVE_KIND:
         now = asked_at_ms - asked_at_ms % BUCKET_MS
-        rows = store.rows("active", a=_at(p.from_ms), b=_at(p.to_ms), device_a=_at(now - p.device_days * DAY_MS), device_b=_at(now + BUCKET_MS))
-        return documents.csv_lines([c.name for c in ACTIVE], _cells(ACTIVE, (Active(*r) for r in rows)), excel=p.excel), []
+        rows = store.rows(
+            "active",
+            a=_at(p.from_ms),
+            b=_at(p.to_ms),
+            device_a=_at(now - p.device_days * DAY_MS),
+            device_b=_at(now + BUCKET_MS),
+        )
+        return documents.csv_lines(
+            [c.name for c in ACTIVE], _cells(ACTIVE, (Active(*r) for r in rows)), excel=p.excel
+        ), []
     if kind == INACTIVE_KIND:
         known = next(store.rows("accounts"))[0]
         notes = [f"inactive: last access before {p.days} x 24 hours before the instant asked about, or none"]
         if not known:
-            notes.append("there is no directory: the population is everyone ever seen in an event; load one with `activity users import`")
+            notes.append(
+                "there is no directory: the population is everyone ever seen in an event; load one with `activity users import`"
+            )
         rows = store.rows("inactive", as_of=_at(p.as_of_ms), cut=p.as_of_ms - p.days * DAY_MS)
-        return documents.csv_lines([c.name for c in INACTIVE], _cells(INACTIVE, (Inactive(*r, p.as_of_ms) for r in rows)), excel=p.excel), notes
-    rows = store.rows("authentication", a=p.from_ms, b=p.to_ms, who=p.user, folded=p.user.casefold(), type=p.type, result=p.result, reason=p.reason)
+        return documents.csv_lines(
+            [c.name for c in INACTIVE],
+            _cells(INACTIVE, (Inactive._make((*r, p.as_of_ms)) for r in rows)),
+            excel=p.excel,
+        ), notes
+    rows = store.rows(
+        "authentication",
+        a=p.from_ms,
+        b=p.to_ms,
+        who=p.user,
+        folded=p.user.casefold(),
+        type=p.type,
+        result=p.result,
+        reason=p.reason,
+    )
     texts = (r[0] for r in rows)
     return (documents.json_array(texts) if p.format == "json" else documents.ndjson_lines(texts)), []
 

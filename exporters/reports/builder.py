@@ -58,7 +58,11 @@ class Builder(threading.Thread):
         left = run.timeout_seconds - (clock.now_ms() - run.requested_at) / 1000
         if not self._projector.wait(run.ends, max(1.0, left)):
             behind = self._projector.problem or "; ".join(self._projector.behind(run.ends)[:3])
-            self._finish(run, FAILED, error=f"not complete after {run.timeout_seconds:.0f} s: {behind}. Is a worker running? See `activity check`")
+            self._finish(
+                run,
+                FAILED,
+                error=f"not complete after {run.timeout_seconds:.0f} s: {behind}. Is a worker running? See `activity check`",
+            )
             return
         run = self._runs.change(run, BUILDING)
         if run.state != BUILDING:
@@ -72,7 +76,16 @@ class Builder(threading.Thread):
             return
         self._metrics["activity_reports_build_seconds"].labels(run.kind).observe(clock.monotonic() - began)
         written = built.written
-        self._finish(run, READY, file=built.file_name, rows=written.rows, bytes=written.bytes, sha256=written.sha256, notes=built.notes, complete_through=run.requested_at)
+        self._finish(
+            run,
+            READY,
+            file=built.file_name,
+            rows=written.rows,
+            bytes=written.bytes,
+            sha256=written.sha256,
+            notes=built.notes,
+            complete_through=run.requested_at,
+        )
 
     def _finish(self, run: Run, state: str, **fields: object) -> None:
         self._runs.change(run, state, **fields)

@@ -69,8 +69,14 @@ def _created(text: str) -> str:
 
 ACTIVE = (
     Column("user_email", lambda r: guard(r.person), "Current e-mail of the person; the id if there is no e-mail"),
-    Column("last_access_date", lambda r: _instant(r.last_ms), "Newest closed or established connection in the window, UTC; empty if all failed"),
-    Column("total_connections", lambda r: r.success + r.failed_dns + r.failed_other, "Connections that ended in the window"),
+    Column(
+        "last_access_date",
+        lambda r: _instant(r.last_ms),
+        "Newest closed or established connection in the window, UTC; empty if all failed",
+    ),
+    Column(
+        "total_connections", lambda r: r.success + r.failed_dns + r.failed_other, "Connections that ended in the window"
+    ),
     Column("success_connections", lambda r: r.success, "Of those, closed normally"),
     Column("failed_connections", lambda r: r.failed_dns + r.failed_other, "Of those, failed or denied"),
     Column("failed_connections_dns", lambda r: r.failed_dns, "Failures because a name did not resolve"),
@@ -78,17 +84,33 @@ ACTIVE = (
     Column("total_bytes", lambda r: r.transferred + r.received, "Bytes in both directions"),
     Column("bytes_transferred", lambda r: r.transferred, "Bytes from the user to Resources"),
     Column("bytes_received", lambda r: r.received, "Bytes from Resources to the user"),
-    Column("percent_relay", lambda r: percent(r.relay, r.relay + r.p2p), "Share through a relay, of successful connections with a known path"),
+    Column(
+        "percent_relay",
+        lambda r: percent(r.relay, r.relay + r.p2p),
+        "Share through a relay, of successful connections with a known path",
+    ),
     Column("percent_p2p", lambda r: percent(r.p2p, r.relay + r.p2p), "Share peer to peer, of the same"),
-    Column("active_devices", lambda r: r.devices, "Devices with a successful connection in the 30 days before the report was asked for"),
+    Column(
+        "active_devices",
+        lambda r: r.devices,
+        "Devices with a successful connection in the 30 days before the report was asked for",
+    ),
     Column("num_of_client_ip", lambda r: r.addresses, "Distinct client addresses of successful connections"),
     Column("top_10_client_ips", lambda r: " ".join(r.top), "The most frequent ones, most frequent first"),
 )
 
 INACTIVE = (
     Column("user_email", lambda r: guard(r.person), "E-mail of the account"),
-    Column("last_access_date", lambda r: _instant(r.last_ms), "Newest access before the instant asked about, UTC; empty if never"),
-    Column("days_since_last_access", lambda r: (r.as_of_ms - r.last_ms) // 86_400_000 if r.last_ms else "never", "Whole days, rounded down"),
+    Column(
+        "last_access_date",
+        lambda r: _instant(r.last_ms),
+        "Newest access before the instant asked about, UTC; empty if never",
+    ),
+    Column(
+        "days_since_last_access",
+        lambda r: (r.as_of_ms - r.last_ms) // 86_400_000 if r.last_ms else "never",
+        "Whole days, rounded down",
+    ),
     Column("state", lambda r: guard(r.state), "State of the account in the directory"),
     Column("created_date", lambda r: _created(r.created), "When the account was made, UTC"),
 )

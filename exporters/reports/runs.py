@@ -22,7 +22,15 @@ from pipeline.settings import Settings
 
 log = logs.logger("runs")
 
-QUEUED, WAITING, BUILDING, READY, FAILED, CANCELLED, EXPIRED = "queued", "waiting", "building", "ready", "failed", "cancelled", "expired"
+QUEUED, WAITING, BUILDING, READY, FAILED, CANCELLED, EXPIRED = (
+    "queued",
+    "waiting",
+    "building",
+    "ready",
+    "failed",
+    "cancelled",
+    "expired",
+)
 OPEN = (QUEUED, WAITING, BUILDING)
 NEXT: dict[str | None, tuple[str, ...]] = {
     None: (QUEUED,),
@@ -113,8 +121,12 @@ class Runs(threading.Thread):
         new = msgspec.structs.replace(run, state=state, changed_at=clock.now_ms(), **fields)
         try:
             if self._producer is None:
-                self._producer = KafkaProducer(bootstrap_servers=self._settings.kafka.split(","), acks="all", enable_idempotence=True)
-            answer = self._producer.send(self._topic, key=run.run.encode(), value=msgspec.json.encode(new), partition=0).get(timeout=30)
+                self._producer = KafkaProducer(
+                    bootstrap_servers=self._settings.kafka.split(","), acks="all", enable_idempotence=True
+                )
+            answer = self._producer.send(
+                self._topic, key=run.run.encode(), value=msgspec.json.encode(new), partition=0
+            ).get(timeout=30)
         except KafkaError as error:
             raise Unavailable(f"the run could not be written to Kafka ({type(error).__name__}); try again") from None
         with self._changed:
@@ -123,7 +135,13 @@ class Runs(threading.Thread):
             return self._runs.get(run.run, new)
 
     def _follow(self) -> None:
-        consumer = KafkaConsumer(bootstrap_servers=self._settings.kafka.split(","), enable_auto_commit=False, auto_offset_reset="earliest", reconnect_backoff_max_ms=2000, fetch_max_wait_ms=50)
+        consumer = KafkaConsumer(
+            bootstrap_servers=self._settings.kafka.split(","),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            reconnect_backoff_max_ms=2000,
+            fetch_max_wait_ms=50,
+        )
         tp = TopicPartition(self._topic, 0)
         try:
             consumer.assign([tp])

@@ -21,7 +21,7 @@ from pipeline import broker, clock, logs, topics
 from pipeline.errors import ConfigError, Problem
 from pipeline.metrics import Metrics
 from pipeline.model.dialects import authentication_document, decode_authentication
-from pipeline.model.events import Rejected
+from pipeline.model.events import Authentication, Rejected
 from pipeline.model.protocol import Reader
 from pipeline.model.rollups import ConnectionRollup
 from pipeline.model.verdicts import Verdicts
@@ -45,16 +45,41 @@ _head = msgspec.json.Decoder(_Head)
 
 _CONNECTIONS = pa.schema(
     [(n, pa.string()) for n in ("kind", "id", "email")]
-    + [("bucket", pa.timestamp("s", "UTC")), ("part", pa.uint16()), ("first", pa.uint64()), ("version", pa.uint64()), ("deleted", pa.uint8())]
-    + [(n, pa.uint64()) for n in ("success", "failed_dns", "failed_other", "bytes_transferred", "bytes_received", "relay", "p2p")]
-    + [("last_access", pa.int64()), ("client_ips", pa.map_(pa.string(), pa.uint64())), ("devices", pa.list_(pa.string()))]
+    + [
+        ("bucket", pa.timestamp("s", "UTC")),
+        ("part", pa.uint16()),
+        ("first", pa.uint64()),
+        ("version", pa.uint64()),
+        ("deleted", pa.uint8()),
+    ]
+    + [
+        (n, pa.uint64())
+        for n in ("success", "failed_dns", "failed_other", "bytes_transferred", "bytes_received", "relay", "p2p")
+    ]
+    + [
+        ("last_access", pa.int64()),
+        ("client_ips", pa.map_(pa.string(), pa.uint64())),
+        ("devices", pa.list_(pa.string())),
+    ]
 )
 _SIGN_INS = pa.schema(
     [("time_ms", pa.int64()), ("event_id", pa.string()), ("part", pa.uint16()), ("offset", pa.uint64())]
     + [(n, pa.string()) for n in ("id", "email", "type", "result", "reason", "document")]
 )
-_ACCOUNTS = pa.schema([(n, pa.string()) for n in ("id", "email", "state", "created")] + [("version", pa.uint64()), ("deleted", pa.uint8())])
-_POSITIONS = pa.schema([("topic", pa.string()), ("part", pa.uint16()), ("topic_id", pa.string()), ("next", pa.uint64()), ("epoch", pa.int64()), ("ledger", pa.int64())])
+_ACCOUNTS = pa.schema(
+    [(n, pa.string()) for n in ("id", "email", "state", "created")]
+    + [("version", pa.uint64()), ("deleted", pa.uint8())]
+)
+_POSITIONS = pa.schema(
+    [
+        ("topic", pa.string()),
+        ("part", pa.uint16()),
+        ("topic_id", pa.string()),
+        ("next", pa.uint64()),
+        ("epoch", pa.int64()),
+        ("ledger", pa.int64()),
+    ]
+)
 _EMPTY = ConnectionRollup()
 
 
@@ -101,7 +126,7 @@ class Projector(threading.Thread):
                     log.error(str(problem))
                     return
                 log.warning(str(problem))
-            except Exception as error:  # noqa: BLE001 - a projector that dies in silence would freeze every report
+            except Exception as error:
                 self.problem = Problem(f"the projector failed ({type(error).__name__}: {error}); see the log")
                 log.exception("projector failed")
                 return
@@ -119,13 +144,19 @@ class Projector(threading.Thread):
         lines = []
         for role, partitions in ends.items():
             through = self._through.get(role, {})
-            lines += [f"{role}/{n} is at {through.get(n, 0)} of {end}" for n, end in partitions.items() if through.get(n, 0) < end]
+            lines += [
+                f"{role}/{n} is at {through.get(n, 0)} of {end}"
+                for n, end in partitions.items()
+                if through.get(n, 0) < end
+            ]
         return lines
 
     def wait(self, ends: dict[str, dict[int, int]], timeout_seconds: float) -> bool:
         """Until every effect of the records before these source ends is visible."""
         with self._advanced:
-            return self._advanced.wait_for(lambda: not self.behind(ends) or self.problem is not None, timeout_seconds) and not self.behind(ends)
+            return self._advanced.wait_for(
+                lambda: not self.behind(ends) or self.problem is not None, timeout_seconds
+            ) and not self.behind(ends)
 
     def lag(self) -> dict[str, int]:
         """Records of each topic that are not in the store yet."""
@@ -137,12 +168,20 @@ class Projector(threading.Thread):
     def _follow(self) -> None:
         settings = self._settings
         facts = broker.describe(settings)
-        followed = (topics.CONNECTIONS_CHANGELOG, topics.AUTHENTICATIONS_CHANGELOG, topics.AUTHENTICATIONS, topics.DIRECTORY)
+        followed = (
+            topics.CONNECTIONS_CHANGELOG,
+            topics.AUTHENTICATIONS_CHANGELOG,
+            topics.AUTHENTICATIONS,
+            topics.DIRECTORY,
+        )
         names = {t.name(prefix=settings.topic_prefix, app=settings.app_id): t.role for t in followed}
         missing = [n for n in names if n not in facts]
         if missing:
             raise Problem(f"topics are missing: {', '.join(missing)}; run `activity topics create`")
-        saved = {(topic, part): (topic_id, next_, epoch, ledger) for topic, part, topic_id, next_, epoch, ledger in self._store.rows("positions")}
+        saved = {
+            (topic, part): (topic_id, next_, epoch, ledger)
+            for topic, part, topic_id, next_, epoch, ledger in self._store.rows("positions")
+        }
         self._progress = {}
         for name, role in names.items():
             for number in range(facts[name].partitions):
@@ -151,7 +190,9 @@ class Projector(threading.Thread):
                     topic_id, progress.next, epoch, progress.ledger = saved[name, number]
                     progress.reader.epoch = epoch
                     if topic_id != progress.topic_id:
-                        raise ConfigError(f"this store belongs to another installation or an earlier {name}; delete {settings.data / 'store'}: it is rebuilt from Kafka")
+                        raise ConfigError(
+                            f"this store belongs to another installation or an earlier {name}; delete {settings.data / 'store'}: it is rebuilt from Kafka"
+                        )
                 if role == topics.AUTHENTICATIONS.role:
                     progress.verdicts = Verdicts(role, decode_authentication)
                 self._progress[TopicPartition(name, number)] = progress
@@ -171,7 +212,9 @@ class Projector(threading.Thread):
             self._ends = consumer.end_offsets(list(self._progress))
             for tp, progress in self._progress.items():
                 if self._ends[tp] < progress.next:
-                    raise ConfigError(f"{tp.topic}/{tp.partition} ends before what the store has seen; delete {settings.data / 'store'}: it is rebuilt from Kafka")
+                    raise ConfigError(
+                        f"{tp.topic}/{tp.partition} ends before what the store has seen; delete {settings.data / 'store'}: it is rebuilt from Kafka"
+                    )
             self._announce()
             looked = clock.monotonic()
             while not self._stopping.is_set():
@@ -209,12 +252,24 @@ class Projector(threading.Thread):
         for table, schema in (("connections", _CONNECTIONS), ("sign_ins", _SIGN_INS), ("accounts", _ACCOUNTS)):
             rows = columns[table]
             if rows:
-                self._store.insert(table, pa.table([pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema))
+                self._store.insert(
+                    table,
+                    pa.table(
+                        [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), schema, strict=True)],
+                        schema=schema,
+                    ),
+                )
                 self._metrics["activity_store_rows_total"].labels(table).inc(len(rows))
         moved = [p for p in self._progress.values() if p.moved]
         if moved:
             rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger) for p in moved]
-            self._store.insert("positions", pa.table([pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), _POSITIONS, strict=True)], schema=_POSITIONS))
+            self._store.insert(
+                "positions",
+                pa.table(
+                    [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), _POSITIONS, strict=True)],
+                    schema=_POSITIONS,
+                ),
+            )
             for p in moved:
                 p.moved = False
             self._announce()
@@ -279,7 +334,7 @@ class Projector(threading.Thread):
                 event = verdicts(record)
             except Rejected:
                 continue
-            if event is None or record.offset < progress.next:
+            if not isinstance(event, Authentication) or record.offset < progress.next:
                 continue
             document = authentication_document(record.value)
             own = document["event"].get("id") or ""
@@ -292,4 +347,13 @@ class Projector(threading.Thread):
         for record in records:
             id_ = (record.key or b"").decode("utf-8", "replace")
             account = orjson.loads(record.value) if record.value else {}
-            rows.append((id_, (account.get("email") or "").casefold(), account.get("state") or "", account.get("created") or "", record.offset, int(not record.value)))
+            rows.append(
+                (
+                    id_,
+                    (account.get("email") or "").casefold(),
+                    account.get("state") or "",
+                    account.get("created") or "",
+                    record.offset,
+                    int(not record.value),
+                )
+            )

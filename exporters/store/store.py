@@ -28,7 +28,11 @@ class Store:
 
     def __init__(self, url: str, *, memory_bytes: int) -> None:
         self._url = url
-        self._settings = {"max_memory_usage": memory_bytes, "max_bytes_before_external_group_by": memory_bytes // 2, "join_use_nulls": 0}
+        self._settings = {
+            "max_memory_usage": memory_bytes,
+            "max_bytes_before_external_group_by": memory_bytes // 2,
+            "join_use_nulls": 0,
+        }
         self._local = threading.local()
         self._queries = {p.stem: p.read_text() for p in QUERIES.glob("*.sql")}
 
@@ -45,7 +49,9 @@ class Store:
                     client.command(statement.strip().rstrip(";"))
         except Exception as error:
             text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise ConfigError(f"the report store cannot be opened ({text}); is another process using it? Otherwise delete its folder: it is rebuilt from Kafka") from error
+            raise ConfigError(
+                f"the report store cannot be opened ({text}); is another process using it? Otherwise delete its folder: it is rebuilt from Kafka"
+            ) from error
         return store
 
     def insert(self, table: str, rows: pa.Table) -> None:
@@ -59,7 +65,9 @@ class Store:
 
     def rows(self, query: str, **parameters: Any) -> Iterator[tuple[Any, ...]]:
         """Stream the rows of one of the query files."""
-        with self._client().query_rows_stream(self._queries[query], parameters=parameters, settings=self._settings) as stream:
+        with self._client().query_rows_stream(
+            self._queries[query], parameters=parameters, settings=self._settings
+        ) as stream:
             yield from stream
 
     def _client(self) -> Any:
@@ -71,7 +79,9 @@ class Store:
 
 def _by_months(rows: pa.Table, column: str) -> Iterator[pa.Table]:
     times = rows[column].cast(pa.int64())
-    months = pc.divide(times, 28 * 24 * 3600 * (1000 if column == "time_ms" else 1))  # at most one calendar month boundary each
+    months = pc.divide(
+        times, 28 * 24 * 3600 * (1000 if column == "time_ms" else 1)
+    )  # at most one calendar month boundary each
     spread = pc.min_max(months).as_py()
     if spread["max"] - spread["min"] < MONTHS_PER_INSERT:
         yield rows

@@ -47,7 +47,7 @@ class Ask(BaseModel):
 
 def parameters_of(ask: Ask, *, now_ms: int, inactive_days: int, device_days: int) -> Parameters:
     """Raises RequestError."""
-    common = {"gzip": ask.gzip, "excel": ask.excel, "tz": ask.tz}
+    common: dict[str, Any] = {"gzip": ask.gzip, "excel": ask.excel, "tz": ask.tz}
     try:
         if ask.kind == INACTIVE_KIND:
             as_of = instant(ask.as_of, zone(ask.tz)) if ask.as_of else now_ms - now_ms % BUCKET_MS
@@ -63,7 +63,17 @@ def parameters_of(ask: Ask, *, now_ms: int, inactive_days: int, device_days: int
         raise RequestError(f"unknown reason {ask.reason!r}; one of {', '.join(FAILURE_REASONS)}")
     assert not ask.type or ask.type in AUTHENTICATION_TYPES
     form = ask.format if ask.format in ("ndjson", "json") else "ndjson"
-    return Parameters(from_ms=from_ms, to_ms=to_ms, user=ask.user, type=ask.type, result=ask.result, reason=ask.reason, format=form, gzip=ask.gzip, tz=ask.tz)
+    return Parameters(
+        from_ms=from_ms,
+        to_ms=to_ms,
+        user=ask.user,
+        type=ask.type,
+        result=ask.result,
+        reason=ask.reason,
+        format=form,
+        gzip=ask.gzip,
+        tz=ask.tz,
+    )
 
 
 def make(service: Service) -> FastAPI:
@@ -72,7 +82,11 @@ def make(service: Service) -> FastAPI:
 
     @app.middleware("http")
     async def only_loopback(request: Request, call_next: Any) -> Any:
-        host = request.headers.get("host", "").rsplit(":", 1)[0] if not request.headers.get("host", "").endswith("]") else request.headers["host"]
+        host = (
+            request.headers.get("host", "").rsplit(":", 1)[0]
+            if not request.headers.get("host", "").endswith("]")
+            else request.headers["host"]
+        )
         if host not in LOOPBACK:  # a web page elsewhere may point its own name at this machine
             return _error(403, "forbidden", "this service answers on loopback names only")
         return await call_next(request)
@@ -99,12 +113,16 @@ def make(service: Service) -> FastAPI:
         """Ask for a report: it will contain every event that Kafka has acknowledged by now.  An equal open run is returned instead (200)."""
         settings = service.settings
         now = clock.now_ms()
-        parameters = parameters_of(body, now_ms=now, inactive_days=settings.inactive_days, device_days=settings.device_days)
+        parameters = parameters_of(
+            body, now_ms=now, inactive_days=settings.inactive_days, device_days=settings.device_days
+        )
         ends = service.source_ends()
         for run in runs.all():
             if run.state in OPEN and run.kind == body.kind and run.parameters == parameters and run.ends == ends:
                 return _run(run, 200)
-        fresh = Run(uuid.uuid4().hex, body.kind, QUEUED, parameters, now, now, timeout_seconds=body.timeout_seconds, ends=ends)
+        fresh = Run(
+            uuid.uuid4().hex, body.kind, QUEUED, parameters, now, now, timeout_seconds=body.timeout_seconds, ends=ends
+        )
         made = runs.change(fresh, QUEUED)
         service.builder.kick.set()
         return _run(made, 202)
@@ -124,8 +142,18 @@ def make(service: Service) -> FastAPI:
             raise RequestError("this report has expired; ask for it again", status=410, code="expired")
         path: Path = service.builder.path(run)
         if run.state != READY or run.file is None or not path.exists():
-            raise RequestError(f"this report is {run.state}; there is no file" + (f": {run.error}" if run.error else ""), status=409, code="not_ready")
-        media = "application/gzip" if run.file.endswith(".gz") else "text/csv; charset=utf-8" if run.kind != AUTHENTICATION_KIND else "application/x-ndjson"
+            raise RequestError(
+                f"this report is {run.state}; there is no file" + (f": {run.error}" if run.error else ""),
+                status=409,
+                code="not_ready",
+            )
+        media = (
+            "application/gzip"
+            if run.file.endswith(".gz")
+            else "text/csv; charset=utf-8"
+            if run.kind != AUTHENTICATION_KIND
+            else "application/x-ndjson"
+        )
         return FileResponse(path, media_type=media, filename=run.file)
 
     @app.get("/api/v1/health")

@@ -19,7 +19,7 @@ def define(app: Any, topic: Any, flusher: Flusher, *, name: str) -> Any:
         async for event in stream.noack().events():
             try:
                 await flusher.apply(event)
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 log.exception("an agent failed")
                 fence.leave(Halt("an agent failed, see the trace above; a restart replays", exit_code=EXIT_BUG))
 

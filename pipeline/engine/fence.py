@@ -35,7 +35,9 @@ def install() -> None:
     async def noted_join(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = self.generation
         result = await ensure(self, *args, **kwargs)
-        if result is not None and self.generation > 0 and self.generation != before:  # a failed join must not refresh the time
+        if (
+            result is not None and self.generation > 0 and self.generation != before
+        ):  # a failed join must not refresh the time
             self._answered_at = time.monotonic()
         return result
 
@@ -49,7 +51,10 @@ def check(app: Any) -> None:
     client = getattr(app.consumer._thread, "_consumer", None)
     answered = getattr(getattr(client, "_coordinator", None), "_answered_at", None)
     if answered is not None and time.monotonic() - answered > SHARE * app.conf.broker_session_timeout:
-        raise Halt("the group session may have expired while this worker slept; it ends so that a restart replays", exit_code=EXIT_SESSION)
+        raise Halt(
+            "the group session may have expired while this worker slept; it ends so that a restart replays",
+            exit_code=EXIT_SESSION,
+        )
 
 
 def leave(halt: Halt) -> NoReturn:

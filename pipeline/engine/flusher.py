@@ -61,7 +61,12 @@ class Flusher:
         partition = self._app.consumer.partitions.get(tp)
         if partition is None or start != partition.next:
             have = "is not assigned" if partition is None else f"is at {partition.next}"
-            fence.leave(Halt(f"{tp.topic}/{tp.partition} {have} but was handed {start}: something in between was dropped; the process ends so that a restart replays", exit_code=EXIT_CONTINUITY))
+            fence.leave(
+                Halt(
+                    f"{tp.topic}/{tp.partition} {have} but was handed {start}: something in between was dropped; the process ends so that a restart replays",
+                    exit_code=EXIT_CONTINUITY,
+                )
+            )
         refused = partition.apply(event.value, until=until, judge=self._app.judges[tp], now=time.monotonic())
         if refused:
             self._refused.extend((tp, record, rejected) for record, rejected in refused)
@@ -94,9 +99,14 @@ class Flusher:
             raise
         except Halt as halt:
             fence.leave(halt)
-        except BaseException as error:  # noqa: BLE001 - whatever it was, nothing after it may be acknowledged
+        except BaseException as error:
             log.exception("flush failed")
-            fence.leave(Halt(f"a flush failed ({type(error).__name__}); the process ends so that a restart replays", exit_code=EXIT_FLUSH))
+            fence.leave(
+                Halt(
+                    f"a flush failed ({type(error).__name__}); the process ends so that a restart replays",
+                    exit_code=EXIT_FLUSH,
+                )
+            )
 
     async def drain(self) -> None:
         """Return when no flush is under way."""
@@ -125,7 +135,9 @@ class Flusher:
         for topic, flushes in jobs.items():
             for partition, _, flush in flushes:
                 partition.settled(flush)
-            self._metrics["activity_worker_changelog_records_total"].labels(topic).inc(sum(len(f.rows) for _, _, f in flushes))
+            self._metrics["activity_worker_changelog_records_total"].labels(topic).inc(
+                sum(len(f.rows) for _, _, f in flushes)
+            )
         for event in held:
             event.ack()
         if held:
@@ -145,7 +157,11 @@ class Flusher:
                 (PATH_HEADER, rejected.path.encode()),
                 (ORIGIN_HEADER, origin),
             ]
-            futures.append(await producer.send(self._rejects_topic, value=record.value, key=record.key, partition=tp.partition, headers=headers))
+            futures.append(
+                await producer.send(
+                    self._rejects_topic, value=record.value, key=record.key, partition=tp.partition, headers=headers
+                )
+            )
             self._metrics["activity_worker_rejects_total"].labels(tp.topic, rejected.reason.value).inc()
         for future in futures:
             await future
@@ -183,12 +199,18 @@ class Flusher:
             durable, end = partition.durable.offset + 1, ends[tp]
             self._metrics["activity_worker_lag_records"].labels(tp.topic, tp.partition).set(max(0, end - durable))
             if end < durable:
-                raise Halt(f"{tp.topic}/{tp.partition} ends at {end}, before its ledger ({durable}): the topic was recreated; start the worker again for the remedy", exit_code=EXIT_SOURCE)
+                raise Halt(
+                    f"{tp.topic}/{tp.partition} ends at {end}, before its ledger ({durable}): the topic was recreated; start the worker again for the remedy",
+                    exit_code=EXIT_SOURCE,
+                )
             before, since = self._progress.get(tp, (-1, now))
             if end == durable or before != durable:
                 self._progress[tp] = (durable, now)
             elif now - since > self._settings.stall_seconds:
-                raise Halt(f"{tp.topic}/{tp.partition} stands at {durable} of {end} for {now - since:.0f} s; the process ends so that a restart continues", exit_code=EXIT_STALLED)
+                raise Halt(
+                    f"{tp.topic}/{tp.partition} stands at {durable} of {end} for {now - since:.0f} s; the process ends so that a restart continues",
+                    exit_code=EXIT_STALLED,
+                )
 
     def _watch_quality(self, topic: str, records: int, refused: int) -> None:
         """More than half of the last 10,000 records rejected: a producer sends something that we do not understand."""
@@ -202,7 +224,14 @@ class Flusher:
         alarm = total >= ALARM_RECORDS and 2 * sum(r for _, r in recent) > total
         gauge = self._metrics["activity_worker_reject_alarm"].labels(topic)
         if alarm and not gauge._value.get():
-            log.error("more than half of the last 10,000 records are rejected; see `activity rejects list`", topic=topic)
+            log.error(
+                "more than half of the last 10,000 records are rejected; see `activity rejects list`", topic=topic
+            )
             if self._settings.stop_on_rejects:
-                fence.leave(Halt(f"{topic}: more than half of the last {ALARM_RECORDS:,} records are rejected and ACTIVITY_STOP_ON_REJECTS is set", exit_code=EXIT_REJECTS))
+                fence.leave(
+                    Halt(
+                        f"{topic}: more than half of the last {ALARM_RECORDS:,} records are rejected and ACTIVITY_STOP_ON_REJECTS is set",
+                        exit_code=EXIT_REJECTS,
+                    )
+                )
         gauge.set(int(alarm))

@@ -18,7 +18,8 @@ def install() -> None:
 def _getall(self: Any, max_records: int | None = None) -> list[Any]:
     tp, partition = self._topic_partition, self._partition_records
     if max_records is not None or partition is None or partition._isolation_level == fetcher.READ_COMMITTED:
-        return _SLOW(self, max_records)
+        slow: list[Any] = _SLOW(self, max_records)
+        return slow
     if not self.check_assignment(tp) or not self.has_more():
         return []
     out: list[Any] = []

@@ -39,7 +39,12 @@ class Recovery(FaustRecovery):
         result = await self.wait_first(coro, self.signal_recovery_start, timeout=timeout)
         if result.stopped:
             if not self.should_stop:
-                fence.leave(Halt("a start of partitions timed out; the process ends so that a restart tries again", exit_code=EXIT_START))
+                fence.leave(
+                    Halt(
+                        "a start of partitions timed out; the process ends so that a restart tries again",
+                        exit_code=EXIT_START,
+                    )
+                )
             raise ServiceStopped
         if self.signal_recovery_start in result.done:
             raise RebalanceAgain
@@ -114,12 +119,24 @@ class Recovery(FaustRecovery):
             spec = table.spec
             try:
                 partitions[source] = start.partition(
-                    begin=begins[source], end=ends[source], source_id=spec.source_id, changelog_id=spec.changelog_id, now=time.monotonic()
+                    begin=begins[source],
+                    end=ends[source],
+                    source_id=spec.source_id,
+                    changelog_id=spec.changelog_id,
+                    now=time.monotonic(),
                 )
             except SourceShorter as shorter:
-                raise Halt(f"{source.topic}/{source.partition}: {shorter}; the topic was recreated. {REMEDY}", exit_code=EXIT_TOPIC) from None
+                raise Halt(
+                    f"{source.topic}/{source.partition}: {shorter}; the topic was recreated. {REMEDY}",
+                    exit_code=EXIT_TOPIC,
+                ) from None
             if partitions[source].ledger.lost > (start.point.ledger.lost if start.point.ledger else 0):
-                log.error("events were lost: retention overtook the worker", topic=source.topic, partition=source.partition, lost=partitions[source].ledger.lost)
+                log.error(
+                    "events were lost: retention overtook the worker",
+                    topic=source.topic,
+                    partition=source.partition,
+                    lost=partitions[source].ledger.lost,
+                )
         await self._settle(starts, partitions)
         reach(Step.STARTED)
         if not await self._recall(partitions, begins, generation):
@@ -139,7 +156,9 @@ class Recovery(FaustRecovery):
         for start, future in sent:
             start.fenced((await future).offset)
 
-    async def _settle(self, starts: dict[TP, tuple[TP, RollingTable, Start[Any]]], partitions: dict[TP, Partition[Any]]) -> None:
+    async def _settle(
+        self, starts: dict[TP, tuple[TP, RollingTable, Start[Any]]], partitions: dict[TP, Partition[Any]]
+    ) -> None:
         """Healing and the first ledger of this epoch."""
         for topic in {tp.topic for tp in starts}:
             flushes = []
@@ -178,9 +197,14 @@ class Recovery(FaustRecovery):
         if app.consumer_generation_id != generation:
             return
         if assigned != set(begun):
-            raise Halt("source and changelog partitions are not assigned together; the process ends so that a restart asks again", exit_code=EXIT_START)
+            raise Halt(
+                "source and changelog partitions are not assigned together; the process ends so that a restart asks again",
+                exit_code=EXIT_START,
+            )
         to = {tp: p.next for tp, p in begun.items()}
-        await self._wait(consumer._thread.call_thread(consumer._thread.seek_and_resume, to), timeout=app.conf.broker_request_timeout)
+        await self._wait(
+            consumer._thread.call_thread(consumer._thread.seek_and_resume, to), timeout=app.conf.broker_request_timeout
+        )
         if app.consumer_generation_id != generation:
             return
         for tp in to:
@@ -212,9 +236,15 @@ def _same_topics(point: Point | None, table: RollingTable) -> None:
     if point is None or point.ledger is None:
         return
     spec, ledger = table.spec, point.ledger
-    for topic, known, now in ((spec.source, ledger.source_id, spec.source_id), (spec.changelog, ledger.changelog_id, spec.changelog_id)):
+    for topic, known, now in (
+        (spec.source, ledger.source_id, spec.source_id),
+        (spec.changelog, ledger.changelog_id, spec.changelog_id),
+    ):
         if known and now and known != now:
-            raise Halt(f"{topic} was recreated: it is not the topic that the ledger accounts for. {REMEDY}", exit_code=EXIT_TOPIC)
+            raise Halt(
+                f"{topic} was recreated: it is not the topic that the ledger accounts for. {REMEDY}",
+                exit_code=EXIT_TOPIC,
+            )
 
 
 class TableManager(FaustTableManager):
@@ -222,6 +252,6 @@ class TableManager(FaustTableManager):
 
     @property
     def recovery(self) -> Recovery:
-        if self._recovery is None:
+        if self._recovery is None:  # type: ignore[has-type]
             self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery

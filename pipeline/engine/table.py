@@ -78,7 +78,16 @@ class RollingTable(faust.Table):
     spec: Spec
 
     def _new_store(self) -> NoStore:
-        return NoStore("memory://", self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        return NoStore(
+            "memory://",
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+        )
 
 
 async def put(app: Any, topic: str, jobs: list[tuple[Partition[Any], int, Flush]]) -> None:
@@ -102,7 +111,10 @@ async def put(app: Any, topic: str, jobs: list[tuple[Partition[Any], int, Flush]
             try:
                 partition.answered(answer.offset, count)
             except ForeignWrite as foreign:
-                raise Halt(f"another worker wrote to {topic}/{answer.partition} ({foreign}); this one ends so that a restart heals it", exit_code=EXIT_FOREIGN) from None
+                raise Halt(
+                    f"another worker wrote to {topic}/{answer.partition} ({foreign}); this one ends so that a restart heals it",
+                    exit_code=EXIT_FOREIGN,
+                ) from None
         if i == 0 and len(waves) > 1:
             reach(Step.HALF_SENT)
 

@@ -71,8 +71,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             while True:
                 if not self.consumer.flow_active or not self._current(generation, assignment):
                     return None
-                before = {tp: assignment.state_value(tp).position for tp in active if assignment.state_value(tp).has_valid_position}
-                records = await fetcher.fetched_records(active, timeout=0, max_records=None)  # timeout 0: does not suspend
+                before = {
+                    tp: assignment.state_value(tp).position
+                    for tp in active
+                    if assignment.state_value(tp).has_valid_position
+                }
+                records = await fetcher.fetched_records(
+                    active, timeout=0, max_records=None
+                )  # timeout 0: does not suspend
                 taken = {}
                 for tp, start in before.items():
                     until = assignment.state_value(tp).position
@@ -85,7 +91,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     return taken
                 await _wait_for_fetch(fetcher, min(left, 0.1))
 
-    async def read_points(self, source: list[TP], changelog: list[TP]) -> tuple[dict[Any, Any], dict[Any, int], dict[Any, int]]:
+    async def read_points(
+        self, source: list[TP], changelog: list[TP]
+    ) -> tuple[dict[Any, Any], dict[Any, int], dict[Any, int]]:
         """Commits with their metadata, and the begin and end offsets of the source partitions."""
         client = self._ensure_consumer()
         # Faust's own pause is only a filter; without this one aiokafka fetches the changelogs from their beginning.
@@ -94,7 +102,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         commits = await client._coordinator.fetch_committed_offsets(tps)  # the public committed() drops the metadata
         return commits, await client.beginning_offsets(tps), await client.end_offsets(tps)
 
-    async def read(self, wanted: dict[TP, tuple[int, int]], generation: int, feed: Callable[[TP, list[Any]], None]) -> bool:
+    async def read(
+        self, wanted: dict[TP, tuple[int, int]], generation: int, feed: Callable[[TP, list[Any]], None]
+    ) -> bool:
         """Feed the records of each half-open range [first, end) in offset order, as they come.  False if a rebalance came."""
         client = self._ensure_consumer()
         fetcher = client._fetcher
@@ -198,7 +208,9 @@ class Consumer(driver.Consumer):
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
-        active = frozenset(self._get_active_partitions())  # the live set empties in a rebalance, and empty means "all" to the client
+        active = frozenset(
+            self._get_active_partitions()
+        )  # the live set empties in a rebalance, and empty means "all" to the client
         if not active:
             await self.sleep(0.01)  # Faust sleeps a whole second here
             return None, None
@@ -219,7 +231,11 @@ class Consumer(driver.Consumer):
         for tp in list(self._acked):  # Faust's own bookkeeping, which nobody reads
             self._acked[tp].clear()
             self._acked_index[tp].clear()
-        moved = {tp: p for tp, p in self.partitions.items() if p.point is not None and self._committed_points.get(tp) is not p.point}
+        moved = {
+            tp: p
+            for tp, p in self.partitions.items()
+            if p.point is not None and self._committed_points.get(tp) is not p.point
+        }
         if not moved:
             return False
         points = {tp: p.point for tp, p in moved.items()}

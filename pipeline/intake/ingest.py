@@ -48,7 +48,13 @@ class Account:
         return False
 
     def as_dict(self) -> dict[str, object]:
-        return {"read": self.read, "sent": dict(self.sent), "skipped": dict(self.skipped), "too_long_lines": self.too_long, "rejected": dict(self.rejected)}
+        return {
+            "read": self.read,
+            "sent": dict(self.sent),
+            "skipped": dict(self.skipped),
+            "too_long_lines": self.too_long,
+            "rejected": dict(self.rejected),
+        }
 
 
 def fingerprint(path: Path) -> str:
@@ -65,7 +71,7 @@ def known(settings: Settings) -> dict[str, int]:
     return {(r.key or b"").decode(): r.timestamp for r in read(settings, INGESTED) if r.value}
 
 
-def send_file(settings: Settings, sender: Sender, path: Path, account: Account, advance: Callable[[int], None]) -> None:
+def send_file(sender: Sender, path: Path, account: Account, advance: Callable[[int], None]) -> None:
     """Send a file whole and remember it after everything is stored."""
     mark = fingerprint(path)
     with path.open("rb") as source:

@@ -9,7 +9,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -57,7 +57,7 @@ def of_file(source: BinaryIO) -> Iterator[Line]:
     source.seek(0)
     if head == GZIP_MAGIC:
         source = gzip.GzipFile(fileobj=source)  # type: ignore[assignment]
-    buffered = io.BufferedReader(source, 1 << 20)  # type: ignore[type-var]
+    buffered: Any = io.BufferedReader(source, 1 << 20)
     if buffered.peek(3)[:3] == BOM:
         buffered.read(3)
     first = buffered.peek(4096)[:4096].split(b"\n", 1)[0].strip().lower()

@@ -31,14 +31,30 @@ class Sender:
                 max_request_size=2 << 20,
             )
         except KafkaError:
-            raise Unavailable(f"Kafka at {settings.kafka} does not answer; start it or correct ACTIVITY_KAFKA") from None
+            raise Unavailable(
+                f"Kafka at {settings.kafka} does not answer; start it or correct ACTIVITY_KAFKA"
+            ) from None
 
-    def send(self, topic: Topic | str, *, key: bytes | None, value: bytes | None, partition: int | None = None, headers: Any = ()) -> None:
-        name = topic if isinstance(topic, str) else topic.name(prefix=self._settings.topic_prefix, app=self._settings.app_id)
+    def send(
+        self,
+        topic: Topic | str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Any = (),
+    ) -> None:
+        name = (
+            topic
+            if isinstance(topic, str)
+            else topic.name(prefix=self._settings.topic_prefix, app=self._settings.app_id)
+        )
         try:
             future = self._producer.send(name, key=key, value=value, partition=partition, headers=list(headers))
         except KafkaError as error:
-            raise Unavailable(f"{name} cannot be written ({type(error).__name__}); run `activity topics check`") from None
+            raise Unavailable(
+                f"{name} cannot be written ({type(error).__name__}); run `activity topics check`"
+            ) from None
         future.add_errback(self._failed.append)
 
     def flush(self) -> None:
@@ -47,7 +63,9 @@ class Sender:
         except KafkaError as error:
             self._failed.append(error)
         if self._failed:
-            raise Unavailable(f"Kafka did not store everything ({type(self._failed[0]).__name__}); nothing was remembered as taken in, run it again")
+            raise Unavailable(
+                f"Kafka did not store everything ({type(self._failed[0]).__name__}); nothing was remembered as taken in, run it again"
+            )
 
     def close(self) -> None:
         self._producer.close(timeout=5)
@@ -58,7 +76,12 @@ def read(settings: Settings, topic: Topic) -> Iterator[Any]:
     settings.needs("kafka")
     name = topic.name(prefix=settings.topic_prefix, app=settings.app_id)
     try:
-        consumer = KafkaConsumer(bootstrap_servers=settings.kafka.split(","), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=50)
+        consumer = KafkaConsumer(
+            bootstrap_servers=settings.kafka.split(","),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
+        )
     except KafkaError:
         raise Unavailable(f"Kafka at {settings.kafka} does not answer; start it or correct ACTIVITY_KAFKA") from None
     try:

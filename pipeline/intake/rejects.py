@@ -27,7 +27,14 @@ def rejects(settings: Settings) -> dict[str, Reject]:
     for record in read(settings, REJECTS):
         headers = {k: v.decode("utf-8", "replace") for k, v in record.headers}
         id_ = headers.get(ORIGIN_HEADER, f"{record.topic}/{record.partition}/{record.offset}")
-        found[id_] = Reject(id_, headers.get(REASON_HEADER, "?"), headers.get(PATH_HEADER, "$"), record.timestamp, record.key, record.value)
+        found[id_] = Reject(
+            id_,
+            headers.get(REASON_HEADER, "?"),
+            headers.get(PATH_HEADER, "$"),
+            record.timestamp,
+            record.key,
+            record.value,
+        )
     return found
 
 
@@ -36,7 +43,13 @@ def replay(settings: Settings, chosen: list[Reject]) -> int:
     sender = Sender(settings)
     for reject in chosen:
         topic, partition, _offset = reject.id.rsplit("/", 2)
-        sender.send(topic, key=reject.key, value=reject.value, partition=int(partition), headers=[(ORIGIN_HEADER, reject.id.encode())])
+        sender.send(
+            topic,
+            key=reject.key,
+            value=reject.value,
+            partition=int(partition),
+            headers=[(ORIGIN_HEADER, reject.id.encode())],
+        )
     sender.flush()
     sender.close()
     return len(chosen)

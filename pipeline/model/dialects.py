@@ -169,7 +169,7 @@ class CsvRow(Struct, gc=False):
     remote_network: Text = None
     remote_network_id: Text = None
     applied_rule: Text = None
-    relays: str | None | UnsetType = UNSET
+    relays: str | UnsetType | None = UNSET
     relay_ips: Text = None
     relay_ports: Text = None
     service_account: Text = None
@@ -288,7 +288,7 @@ def looks_like_authentication(value: bytes) -> bool:
     if not isinstance(document, dict):
         return False
     if _enveloped(document):
-        return document["event_type"] == "authentication"
+        return bool(document["event_type"] == "authentication")
     return "action" in document and "status" not in document and document.get("event_type") not in STATES
 
 
@@ -344,7 +344,9 @@ def _depth(value: bytes) -> int:
 
 
 def _enveloped(document: dict[str, Any]) -> bool:
-    return document.get("event_type") in ("network_access", "network", "authentication") and isinstance(document.get("event"), dict)
+    return document.get("event_type") in ("network_access", "network", "authentication") and isinstance(
+        document.get("event"), dict
+    )
 
 
 def _decode_any(value: bytes, timestamp: int) -> Connection | Authentication:

@@ -93,4 +93,12 @@ class Authentication(msgspec.Struct, gc=False):
 Event = Connection | Authentication
 
 AUTHENTICATION_TYPES = ("client_login", "admin_login", "reauth", "mfa_setup", "mfa_reset")
-FAILURE_REASONS = ("idp_error", "posture_mismatch", "policy_block", "location_block", "mfa_failed", "user_disabled", "unknown")
+FAILURE_REASONS = (
+    "idp_error",
+    "posture_mismatch",
+    "policy_block",
+    "location_block",
+    "mfa_failed",
+    "user_disabled",
+    "unknown",
+)

@@ -20,7 +20,18 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from pipeline.model.events import Principal, Rejected
-from pipeline.model.wire import FENCE, LEDGER, Ledger, Point, State, decode_key, decode_ledger, encode_key, encode_ledger, encode_state
+from pipeline.model.wire import (
+    FENCE,
+    LEDGER,
+    Ledger,
+    Point,
+    State,
+    decode_key,
+    decode_ledger,
+    encode_key,
+    encode_ledger,
+    encode_state,
+)
 
 BUCKET_MS = 900_000
 # A tail longer than this is pruned to what lies beyond its ledger, so that a start from a whole changelog needs bounded memory.
@@ -131,7 +142,9 @@ class Partition(Generic[R]):
         """The source offset to be handed over next."""
         return self.ledger.offset + 1
 
-    def apply(self, records: Sequence[Record], *, until: int, judge: Judge, now: float) -> list[tuple[Record, Rejected]]:
+    def apply(
+        self, records: Sequence[Record], *, until: int, judge: Judge, now: float
+    ) -> list[tuple[Record, Rejected]]:
         """Apply what lies between `next` and `until` (exclusive), in offset order; offsets without a record are holes of the log.
 
         `now` only paces closing.  Returns the refused records.
@@ -154,8 +167,7 @@ class Partition(Generic[R]):
             applied += 1
             offset = record.offset
             time = event.time
-            if time > newest:
-                newest = time
+            newest = max(newest, time)
             where = (event.principal, time // BUCKET_MS)
             fragment = open_.get(where)
             # A sealed fragment needs no farewell: it lies before its successor in every flush, so it is durable first.
@@ -274,22 +286,30 @@ class Start(Generic[R]):
                 self.refused.discard(key)
             self._rows[key] = fragment
 
-    def partition(self, *, begin: int, end: int, source_id: str = "", changelog_id: str = "", now: float = 0.0) -> Partition[R]:
+    def partition(
+        self, *, begin: int, end: int, source_id: str = "", changelog_id: str = "", now: float = 0.0
+    ) -> Partition[R]:
         """The partition as its new owner holds it.  `begin` and `end` are the source's own.  Raises SourceShorter."""
         known = [x for x in (self.point.ledger, self._ledger) if x is not None]
         ledger = max(known, key=lambda x: x.offset, default=Ledger(offset=begin - 1, first_offset=begin))
-        ledger = msgspec.structs.replace(ledger, rejected=dict(ledger.rejected), source_id=source_id, changelog_id=changelog_id)
+        ledger = msgspec.structs.replace(
+            ledger, rejected=dict(ledger.rejected), source_id=source_id, changelog_id=changelog_id
+        )
         if end < ledger.offset + 1:
             raise SourceShorter(f"the source ends at {end}, the ledger says {ledger.offset}")
         if begin > ledger.offset + 1:
             ledger.lost += begin - 1 - ledger.offset
             ledger.offset = begin - 1
-        partition: Partition[R] = Partition(epoch=self.epoch, ledger=ledger, empty=self._rollup, fragment_bytes=self._fragment_bytes)
+        partition: Partition[R] = Partition(
+            epoch=self.epoch, ledger=ledger, empty=self._rollup, fragment_bytes=self._fragment_bytes
+        )
         partition.floor = max((s.revision for s in self._rows.values()), default=-1)
         # All of it before any ledger: a commit must not pass what is not healed.
         for key in sorted(self.refused - {LEDGER}):
             state = self._rows.get(key)
-            partition.heal.append((key, encode_state(self.epoch, state.revision if state else -1, state.rollup if state else None)))
+            partition.heal.append(
+                (key, encode_state(self.epoch, state.revision if state else -1, state.rollup if state else None))
+            )
         for key, state in self._rows.items():
             if state.rollup is None:
                 continue

@@ -68,8 +68,7 @@ class ConnectionRollup(_Rollup, omit_defaults=True, gc=False):
                 self.relay += 1
             elif event.path == PEER_TO_PEER:
                 self.p2p += 1
-            if event.time > self.last_access:
-                self.last_access = event.time
+            self.last_access = max(self.last_access, event.time)
             grown = 0
             text = event.client_ip
             if text:
@@ -91,8 +90,7 @@ class ConnectionRollup(_Rollup, omit_defaults=True, gc=False):
                     counts[text] = count + 1
             return grown
         if outcome == ESTABLISHED:
-            if event.time > self.last_access:
-                self.last_access = event.time
+            self.last_access = max(self.last_access, event.time)
         elif outcome == FAILED_DNS:
             self.failed_dns += 1
         else:

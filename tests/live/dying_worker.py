@@ -23,7 +23,9 @@ def main() -> None:
     steps.observer = stand
     whole = table._batches
     # Small batches, so that a flush is many of them and can be half sent.
-    table._batches = lambda producer, rows: [b for i in range(0, len(rows), 20) for b in whole(producer, rows[i : i + 20])]
+    table._batches = lambda producer, rows: [
+        b for i in range(0, len(rows), 20) for b in whole(producer, rows[i : i + 20])
+    ]
     app.main(settings.load(data))
 
 

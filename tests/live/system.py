@@ -42,7 +42,9 @@ class System:
     def __enter__(self) -> System:
         self.stack.__enter__()
         self.settings = self.stack.settings()
-        self.producer = KafkaProducer(bootstrap_servers=self.settings.kafka, acks="all", linger_ms=5, max_request_size=2 << 20)
+        self.producer = KafkaProducer(
+            bootstrap_servers=self.settings.kafka, acks="all", linger_ms=5, max_request_size=2 << 20
+        )
         return self
 
     def __exit__(self, *args) -> None:
@@ -55,11 +57,20 @@ class System:
         self.producer.flush()
 
     def activity(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "deploy.cli", *arguments, "--data", str(self.stack.data)], input=stdin, capture_output=True, check=False)
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(self.stack.data)],
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
 
     def oracle(self, accounts=()) -> Oracle:
         oracle = Oracle(accounts)
-        oracle.feed(Record(t.role, r.partition, r.offset, r.timestamp, r.value, dict(r.headers)) for t in SOURCES for r in read(self.settings, t))
+        oracle.feed(
+            Record(t.role, r.partition, r.offset, r.timestamp, r.value, dict(r.headers))
+            for t in SOURCES
+            for r in read(self.settings, t)
+        )
         return oracle
 
     def report(self, **ask) -> tuple[dict, bytes]:
@@ -71,7 +82,9 @@ class System:
         """Every cell of the three reports, and every column of the ledger."""
         for start, end, zone, from_ms, to_ms in windows:
             run, body = self.report(**{"kind": "active", "from": start, "to": end, "tz": zone})
-            assert list(csv.reader(io.StringIO(body.decode(), newline="")))[1:] == oracle.active(from_ms, to_ms, run["requested_at"])
+            assert list(csv.reader(io.StringIO(body.decode(), newline="")))[1:] == oracle.active(
+                from_ms, to_ms, run["requested_at"]
+            )
             _, body = self.report(**{"kind": "authentication", "from": start, "to": end, "tz": zone})
             assert [json.loads(x) for x in body.splitlines()] == oracle.authentication(from_ms, to_ms)
         as_of = windows[0][4]
@@ -88,5 +101,7 @@ class System:
         assert found.off == []
         for row in found.ledgers:
             name, partition = row["partition"].split("/")
-            said = Counter({"applied": row["applied"], "duplicate": row["duplicate"]}) + Counter({f"rejected:{k}": n for k, n in row["rejected"].items()})
+            said = Counter({"applied": row["applied"], "duplicate": row["duplicate"]}) + Counter(
+                {f"rejected:{k}": n for k, n in row["rejected"].items()}
+            )
             assert said == oracle.ledger[name.split(".")[1], int(partition)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import zlib
@@ -42,11 +42,13 @@ WINDOWS = [
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory):
+def system(tmp_path_factory, stream):
     data = tmp_path_factory.mktemp("system")
+    (data / "users.json").write_text(json.dumps(stream.accounts()))
     os.environ["ACTIVITY_SESSION_TIMEOUT_SECONDS"] = "2"
     try:
         with System(data) as running:
+            assert running.activity("users", "import", str(data / "users.json")).returncode == 0
             yield running
     finally:
         del os.environ["ACTIVITY_SESSION_TIMEOUT_SECONDS"]
@@ -57,16 +59,18 @@ def stream():
     return Stream(42, start_ms=START)
 
 
-def test_fifty_thousand_lines_become_the_oracles_reports(system, stream, tmp_path):
-    accounts = stream.accounts()
-    (tmp_path / "users.json").write_text(json.dumps(accounts))
-    assert system.activity("users", "import", str(tmp_path / "users.json")).returncode == 0
+def test_fifty_thousand_lines_become_the_oracles_reports(system, stream):
     system.produce(stream.lines(50_000))
-    system.agrees(system.oracle(accounts), WINDOWS)
+    system.agrees(system.oracle(stream.accounts()), WINDOWS)
 
 
 def test_a_line_on_standard_input_is_in_the_next_report(system):
-    line = {"event_type": "closed_connection", "timestamp": START, "user": {"id": "stdin", "email": "Stdin@x.example"}, "connection": {"client_ip": "192.0.2.9"}}
+    line = {
+        "event_type": "closed_connection",
+        "timestamp": START,
+        "user": {"id": "stdin", "email": "Stdin@x.example"},
+        "connection": {"client_ip": "192.0.2.9"},
+    }
     assert system.activity("ingest", "-", stdin=b"ANALYTICS " + json.dumps(line).encode() + b"\n").returncode == 0
     done = system.activity("report", "active", "--from", "2026-03-25", "--to", "2026-03-26")
     assert b"\nstdin@x.example,2026-03-25T00:00:00.000Z,1,1,0,0,0,0,0,0,,,0,1,192.0.2.9\r\n" in done.stdout, done.stderr
@@ -74,7 +78,10 @@ def test_a_line_on_standard_input_is_in_the_next_report(system):
 
 def test_a_file_is_taken_in_once(system, tmp_path):
     file = tmp_path / "one.log"
-    file.write_bytes(b'{"event_type":"established_connection","timestamp":1774605600000,"user":{"id":"f"}}\nchatter\n\n' + b"{" + b" " * 2_000_000 + b"}\n")
+    file.write_bytes(
+        b'{"event_type":"established_connection","timestamp":1774605600000,"user":{"id":"f"}}\nchatter\n\n'
+        b"{" + b" " * 2_000_000 + b"}\n"
+    )
     first = system.activity("ingest", str(file), "--json")
     assert json.loads(first.stdout) == {
         "read": 4, "sent": {"connections": 1}, "skipped": {"chatter": 1, "blank": 1, "longer than 1 MiB": 1}, "too_long_lines": [4], "rejected": {},
@@ -86,7 +93,9 @@ def test_a_file_is_taken_in_once(system, tmp_path):
 
 
 def test_a_gzipped_report_is_one_member_with_its_name_inside(system):
-    run, body = system.report(**{"kind": "active", "from": "2026-03-26", "to": "2026-03-31", "tz": "Europe/Berlin", "gzip": True})
+    run, body = system.report(
+        **{"kind": "active", "from": "2026-03-26", "to": "2026-03-31", "tz": "Europe/Berlin", "gzip": True}
+    )
     assert run["file"] == "active-users_2026-03-26_2026-03-30.csv.gz"
     assert body[:10] == b"\x1f\x8b\x08\x08\0\0\0\0" + body[8:10]
     assert body[10:].startswith(b"active-users_2026-03-26_2026-03-30.csv\0")
@@ -99,9 +108,17 @@ def test_a_gzipped_report_is_one_member_with_its_name_inside(system):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("report", "active", "--from", "2026-03-26T10:07", "--to", "2026-03-31"), 1, b"the nearest are 2026-03-26T10:00 and 2026-03-26T10:15"),
+        (
+            ("report", "active", "--from", "2026-03-26T10:07", "--to", "2026-03-31"),
+            1,
+            b"the nearest are 2026-03-26T10:00 and 2026-03-26T10:15",
+        ),
         (("report", "active", "--from", "2026-03-31", "--to", "2026-03-26"), 1, b"the window is empty"),
-        (("report", "active", "--from", "2026-03-26", "--to", "2026-03-31", "--tz", "Mars/Base"), 1, b"unknown time zone"),
+        (
+            ("report", "active", "--from", "2026-03-26", "--to", "2026-03-31", "--tz", "Mars/Base"),
+            1,
+            b"unknown time zone",
+        ),
         (("report", "active", "--wrong"), 2, b"No such option"),
         (("up",), 2, b"is in use by another"),
         (("ingest", "/nowhere"), 2, b"cannot be read"),
@@ -186,9 +203,16 @@ def test_broker_and_service_die_and_the_store_is_rebuilt(tmp_path):
         system.produce(stream.lines(3_000))
         system.agrees(system.oracle(), WINDOWS[:1])
         for name in ("reports", "kafka"):
-            inner = subprocess.run(["pgrep", "-P", str(system.stack.child(name).process.pid)], capture_output=True, text=True, check=True)
+            inner = subprocess.run(
+                ["pgrep", "-P", str(system.stack.child(name).process.pid)], capture_output=True, text=True, check=True
+            )
             os.kill(int(inner.stdout), signal.SIGKILL)
-            eventually(lambda name=name: system.stack.child(name).process is None or system.stack.child(name).process.poll() is not None, seconds=20)
+            eventually(
+                lambda name=name: (
+                    system.stack.child(name).process is None or system.stack.child(name).process.poll() is not None
+                ),
+                seconds=20,
+            )
         system.stack.wait(60, "the service", lambda: healthy(system))
         system.produce(stream.lines(1_000))
         system.agrees(system.oracle(), WINDOWS[:1])
@@ -208,7 +232,12 @@ def healthy(system):
 
 def test_a_directory_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    done = subprocess.run([sys.executable, "-m", "deploy.cli", "up", "--data", str(tmp_path / "file" / "x")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", "up", "--data", str(tmp_path / "file" / "x")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -139,7 +139,19 @@ def who(event):
 
 def is_dns(message):
     low = message.lower()
-    return any(s in low for s in ("dns_error", "nxdomain", "no such host", "could not resolve", "name resolution", "getaddrinfo", "servfail", "name or service not known"))
+    return any(
+        s in low
+        for s in (
+            "dns_error",
+            "nxdomain",
+            "no such host",
+            "could not resolve",
+            "name resolution",
+            "getaddrinfo",
+            "servfail",
+            "name or service not known",
+        )
+    )
 
 
 def one_of(word, words, missing="missing_field"):
@@ -180,11 +192,23 @@ def connection(obj, kind):
     if path is None and relays is not None:
         path = "relay" if relays else "p2p"
     own = text_at(obj, "id")
-    id_ = ("own", own) if own else ("connection", text_at(c, "id"), state) if kind == "log" and text_at(c, "id") else None
+    id_ = (
+        ("own", own) if own else ("connection", text_at(c, "id"), state) if kind == "log" and text_at(c, "id") else None
+    )
     outcome = {"closed_connection": "success", "established_connection": "open"}.get(state, "other")
     if state == "failed_to_connect" and is_dns(message):
         outcome = "dns"
-    return {"who": principal, "t": t, "outcome": outcome, "tx": tx, "rx": rx, "ip": ip, "device": device, "path": path, "id": id_}
+    return {
+        "who": principal,
+        "t": t,
+        "outcome": outcome,
+        "tx": tx,
+        "rx": rx,
+        "ip": ip,
+        "device": device,
+        "path": path,
+        "id": id_,
+    }
 
 
 def csv_row(obj):
@@ -351,16 +375,34 @@ class Oracle:
                 seen.add(person)
                 if e.get("outcome") in ("success", "open") and e["t"] < as_of_ms:
                     last[person] = max(last.get(person, 0), e["t"])
-        population = {a["email"].casefold(): a for a in self.accounts.values()} if self.accounts else dict.fromkeys(seen)
+        population = (
+            {a["email"].casefold(): a for a in self.accounts.values()} if self.accounts else dict.fromkeys(seen)
+        )
         rows = []
         for person, account in population.items():
             at = last.get(person, 0)
             if at < as_of_ms - days * DAY:
-                rows.append((at, person, [cell(person), iso(at), str((as_of_ms - at) // DAY) if at else "never", (account or {}).get("state", ""), (account or {}).get("created", "")]))
+                rows.append(
+                    (
+                        at,
+                        person,
+                        [
+                            cell(person),
+                            iso(at),
+                            str((as_of_ms - at) // DAY) if at else "never",
+                            (account or {}).get("state", ""),
+                            (account or {}).get("created", ""),
+                        ],
+                    )
+                )
         return [r for _, _, r in sorted(rows, key=lambda r: r[:2])]
 
     def authentication(self, from_ms, to_ms, **wanted):
-        found = [(e["t"], e["own"], p, o, e) for p, o, e in self.events["authentications"] if from_ms <= e["t"] < to_ms and all(e[k] == v for k, v in wanted.items())]
+        found = [
+            (e["t"], e["own"], p, o, e)
+            for p, o, e in self.events["authentications"]
+            if from_ms <= e["t"] < to_ms and all(e[k] == v for k, v in wanted.items())
+        ]
         return [e["document"] for *_, e in sorted(found, key=lambda f: f[:4])]
 
 

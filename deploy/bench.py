@@ -1,0 +1,103 @@
+"""Measurements on this machine with real servers: a table and JSON, no verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from deploy import check as checks
+from deploy.local.stack import Stack
+from pipeline import clock, console
+from pipeline.intake.records import Sender
+from pipeline.topics import CONNECTIONS
+
+USERS = 10_000
+START_MS = 1_774_600_000_000
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def worker(events: int) -> None:
+    """Events of about 400 bytes, users with a Zipf skew, 8 partitions, all in the topic before the worker starts."""
+    with (
+        tempfile.TemporaryDirectory(prefix="activity-bench-") as directory,
+        Stack(Path(directory), servers_only=True) as stack,
+    ):
+        settings = stack.settings()
+        sender = Sender(settings)
+        size = 0
+        with console.progress("writing events", events) as advance:
+            for n, (key, value) in enumerate(_events(events)):
+                sender.send(CONNECTIONS, key=key, value=value)
+                size += len(value)
+                if n % 10_000 == 0:
+                    advance(10_000)
+        sender.flush()
+        began = clock.monotonic()
+        log = (stack.data / "logs" / "worker.log").open("ab")
+        process = psutil.Popen(
+            [sys.executable, "-m", "deploy.cli", "worker", "--data", str(stack.data)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        resident, ready = 0, 0.0
+        try:
+            while True:
+                clock.pause(0.25)
+                resident = max(resident, process.memory_info().rss)
+                used = process.cpu_times()
+                found = checks.Findings()
+                checks.read_ledgers(settings, found)
+                applied = sum(row["applied"] for row in found.ledgers)
+                if not ready and applied == 0:
+                    ready = used.user + used.system
+                if applied >= events:
+                    break
+            used = process.cpu_times()
+            wall = clock.monotonic() - began
+        finally:
+            process.terminate()
+            process.wait(30)
+        cpu = used.user + used.system
+        _print({
+            "events": events, "bytes per event": size // events, "wall seconds": round(wall, 1), "worker CPU seconds": round(cpu, 2),
+            "of these before the first event": round(ready, 2), "events per CPU second": round(events / cpu),
+            "events per CPU second without the start": round(events / max(0.01, cpu - ready)), "peak resident MB": resident // 1_000_000, **machine(),
+        })  # fmt: skip
+
+
+def _events(count: int) -> Any:
+    rng = random.Random(1)  # noqa: S311 - measurements want the same events each time
+    weights = list(accumulate(1 / (n + 1) for n in range(USERS)))
+    chosen = rng.choices(range(USERS), cum_weights=weights, k=count)
+    for n, user in enumerate(chosen):
+        value = (
+            f'{{"event_type":"closed_connection","timestamp":{START_MS + n * 2},"connection":{{"id":"{n:08x}-4f2a","client_ip":"203.0.{user % 256}.{rng.randrange(4)}",'
+            f'"protocol":"tcp","resource_ip":"10.0.0.5","resource_port":443,"duration":3012,"rx":{n % 90000},"tx":{n % 5000},"tunnel_path":"relayed","tunnel_proto":"quic/udp"}},'
+            f'"connector":{{"id":"152169","name":"amber-fox"}},"device":{{"id":"{user % 7000}"}},"user":{{"email":"user{user}@example.com","id":"{100000 + user}"}},'
+            f'"remote_network":{{"id":"64894","name":"office"}},"resource":{{"address":"wiki.internal","id":"2326772"}}}}'
+        )
+        yield str(100_000 + user).encode(), value.encode()
+
+
+def _print(figures: dict[str, Any]) -> None:
+    for name, value in figures.items():
+        console.say(f"{name:>42}  {value}")
+    sys.stdout.write(json.dumps(figures) + "\n")

@@ -22,7 +22,6 @@ def main(settings: Settings) -> None:
             f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; use 127.0.0.1"
         )
     service = Service(settings)
-    service.start()
     server = uvicorn.Server(
         uvicorn.Config(
             api.make(service),
@@ -32,10 +31,18 @@ def main(settings: Settings) -> None:
             timeout_graceful_shutdown=2,
         )
     )
+
+    def end() -> None:
+        server.should_exit = True
+
+    service.projector.on_problem = end
+    service.start()
     try:
         server.run()
     finally:
         service.stop()
+    if service.projector.problem is not None:
+        raise service.projector.problem
 
 
 def _loopback(host: str) -> bool:

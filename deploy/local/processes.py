@@ -35,7 +35,7 @@ def free_port(preferred: int = 0) -> int:
 
 @dataclass
 class Child:
-    """One supervised process.  `restart` children come back after a failure; exit code 2 (configuration) and quick failures give up."""
+    """One supervised process.  It comes back after a failure; several quick ones in a row give up, for a broker that restarts causes some, too."""
 
     name: str
     command: list[str]
@@ -70,7 +70,7 @@ class Child:
             return
         quick = clock.monotonic() - self._began < QUICK_SECONDS
         self._failures = self._failures + 1 if quick else 1
-        if code == 2 or self._failures >= QUICK_FAILURES:
+        if self._failures >= QUICK_FAILURES:
             raise ConfigError(
                 f"{self.name} ended with code {code} and will not be started again: {self.last_words()} (log: {self.log_file})"
             )

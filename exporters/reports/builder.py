@@ -75,7 +75,12 @@ class Builder(threading.Thread):
             self._finish(run, FAILED, error=f"building failed ({type(error).__name__}); see the service's log")
             return
         self._metrics["activity_reports_build_seconds"].labels(run.kind).observe(clock.monotonic() - began)
-        written = built.written
+        written, notes = built.written, built.notes
+        if lost := self._projector.lost():
+            notes = [
+                *notes,
+                f"NOT COMPLETE: {lost} records were lost to retention before a worker read them; see `activity check`",
+            ]
         self._finish(
             run,
             READY,
@@ -83,7 +88,7 @@ class Builder(threading.Thread):
             rows=written.rows,
             bytes=written.bytes,
             sha256=written.sha256,
-            notes=built.notes,
+            notes=notes,
             complete_through=run.requested_at,
         )
 

@@ -7,6 +7,7 @@ record before it is in the store.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +79,7 @@ _POSITIONS = pa.schema(
         ("next", pa.uint64()),
         ("epoch", pa.int64()),
         ("ledger", pa.int64()),
+        ("lost", pa.uint64()),
     ]
 )
 _EMPTY = ConnectionRollup()
@@ -92,6 +94,7 @@ class Progress:
     role: str
     topic_id: str
     next: int = 0
+    lost: int = 0  # of a changelog: source records that retention took before a worker read them
     ledger: int = -1  # of a changelog: the source offset up to which everything is in the store
     reader: Reader = field(default_factory=Reader)
     verdicts: Verdicts | None = None
@@ -112,6 +115,7 @@ class Projector(threading.Thread):
         self._through: dict[str, dict[int, int]] = {}
         self._ends: dict[TopicPartition, int] = {}
         self.problem: Problem | None = None
+        self.on_problem: Callable[[], None] = lambda: None
         self.ready = False
 
     def run(self) -> None:
@@ -123,12 +127,13 @@ class Projector(threading.Thread):
             except Problem as problem:
                 if isinstance(problem, ConfigError):
                     self.problem = problem
-                    log.error(str(problem))
+                    self.on_problem()
                     return
                 log.warning(str(problem))
             except Exception as error:
                 self.problem = Problem(f"the projector failed ({type(error).__name__}: {error}); see the log")
                 log.exception("projector failed")
+                self.on_problem()
                 return
             self._stopping.wait(RETRY_SECONDS)
 
@@ -158,6 +163,10 @@ class Projector(threading.Thread):
                 lambda: not self.behind(ends) or self.problem is not None, timeout_seconds
             ) and not self.behind(ends)
 
+    def lost(self) -> int:
+        """Source records that no report can contain, because retention took them before a worker read them."""
+        return sum(p.lost for p in self._progress.values())
+
     def lag(self) -> dict[str, int]:
         """Records of each topic that are not in the store yet."""
         out: dict[str, int] = {}
@@ -179,15 +188,15 @@ class Projector(threading.Thread):
         if missing:
             raise Problem(f"topics are missing: {', '.join(missing)}; run `activity topics create`")
         saved = {
-            (topic, part): (topic_id, next_, epoch, ledger)
-            for topic, part, topic_id, next_, epoch, ledger in self._store.rows("positions")
+            (topic, part): (topic_id, next_, epoch, ledger, lost)
+            for topic, part, topic_id, next_, epoch, ledger, lost in self._store.rows("positions")
         }
         self._progress = {}
         for name, role in names.items():
             for number in range(facts[name].partitions):
                 progress = Progress(name, number, role, facts[name].id)
                 if (name, number) in saved:
-                    topic_id, progress.next, epoch, progress.ledger = saved[name, number]
+                    topic_id, progress.next, epoch, progress.ledger, progress.lost = saved[name, number]
                     progress.reader.epoch = epoch
                     if topic_id != progress.topic_id:
                         raise ConfigError(
@@ -262,7 +271,7 @@ class Projector(threading.Thread):
                 self._metrics["activity_store_rows_total"].labels(table).inc(len(rows))
         moved = [p for p in self._progress.values() if p.moved]
         if moved:
-            rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger) for p in moved]
+            rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger, p.lost) for p in moved]
             self._store.insert(
                 "positions",
                 pa.table(
@@ -304,7 +313,8 @@ class Projector(threading.Thread):
             elif key == LEDGER:
                 state = decode_ledger(value)
                 if reader.accepts(record.offset, key, state.epoch):
-                    progress.ledger = state.ledger.offset
+                    progress.ledger, progress.lost = state.ledger.offset, state.ledger.lost
+                    progress.moved = True
                 else:
                     self._refused(progress)
             elif not keeps:

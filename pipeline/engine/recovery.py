@@ -23,11 +23,11 @@ from pipeline.engine.table import RollingTable, put
 from pipeline.errors import Halt
 from pipeline.model.protocol import Partition, SourceShorter, Start
 from pipeline.model.verdicts import Verdicts
-from pipeline.model.wire import FENCE, FENCE_VALUE, Point, decode_point
+from pipeline.model.wire import FENCE, FENCE_VALUE, Ledger, Point, decode_point
 
 log = logs.logger("engine")
 
-EXIT_TOPIC = 75  # a topic is not the one the ledger speaks of
+EXIT_TOPIC = 2  # a topic is not the one the ledger speaks of: an operator must decide
 EXIT_START = 76
 
 
@@ -94,7 +94,7 @@ class Recovery(FaustRecovery):
         for tp, table in tables.items():
             spec = table.spec
             point = _point(commits.get(sources[tp]))
-            _same_topics(point, table)
+            _same_topics(point.ledger if point else None, table)
             starts[tp] = (sources[tp], table, Start(point, rollup=spec.rollup, fragment_bytes=spec.fragment_bytes))
         await self._fence(starts)
         reach(Step.FENCED)
@@ -117,6 +117,7 @@ class Recovery(FaustRecovery):
         partitions: dict[TP, Partition[Any]] = {}
         for source, table, start in starts.values():
             spec = table.spec
+            _same_topics(start.ledger, table)  # the commit may have expired; the changelog knows as well
             try:
                 partitions[source] = start.partition(
                     begin=begins[source],
@@ -232,10 +233,10 @@ def _point(commit: Any) -> Point | None:
     return decode_point(commit.metadata) if commit is not None and commit.metadata else None
 
 
-def _same_topics(point: Point | None, table: RollingTable) -> None:
-    if point is None or point.ledger is None:
+def _same_topics(ledger: Ledger | None, table: RollingTable) -> None:
+    if ledger is None:
         return
-    spec, ledger = table.spec, point.ledger
+    spec = table.spec
     for topic, known, now in (
         (spec.source, ledger.source_id, spec.source_id),
         (spec.changelog, ledger.changelog_id, spec.changelog_id),

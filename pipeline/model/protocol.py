@@ -286,12 +286,17 @@ class Start(Generic[R]):
                 self.refused.discard(key)
             self._rows[key] = fragment
 
+    @property
+    def ledger(self) -> Ledger | None:
+        """The newest ledger known: the point's, or the last accepted one of what was read."""
+        known = [x for x in (self.point.ledger, self._ledger) if x is not None]
+        return max(known, key=lambda x: x.offset, default=None)
+
     def partition(
         self, *, begin: int, end: int, source_id: str = "", changelog_id: str = "", now: float = 0.0
     ) -> Partition[R]:
         """The partition as its new owner holds it.  `begin` and `end` are the source's own.  Raises SourceShorter."""
-        known = [x for x in (self.point.ledger, self._ledger) if x is not None]
-        ledger = max(known, key=lambda x: x.offset, default=Ledger(offset=begin - 1, first_offset=begin))
+        ledger = self.ledger or Ledger(offset=begin - 1, first_offset=begin)
         ledger = msgspec.structs.replace(
             ledger, rejected=dict(ledger.rejected), source_id=source_id, changelog_id=changelog_id
         )

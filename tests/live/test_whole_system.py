@@ -17,6 +17,7 @@ import pytest
 
 from deploy.local.stack import Stack
 from pipeline.engine.steps import Step
+from pipeline.errors import Problem
 from tests.live.system import System, eventually
 from tests.streams import Stream
 
@@ -242,3 +243,47 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path):
     assert "cannot be written" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert Stack is not None
+
+
+def test_what_is_lost_or_foreign_is_said(tmp_path):
+    from kafka import TopicPartition
+    from kafka.admin import KafkaAdminClient
+
+    stream = Stream(9, start_ms=START)
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    with System(home) as system:
+        system.produce(stream.lines(1_000))
+        system.agrees(system.oracle(), WINDOWS[:1])
+        worker = system.stack.child("worker")
+        system.stack._children.remove(worker)
+        worker.stop(20)
+        system.produce(stream.lines(500))
+        admin = KafkaAdminClient(bootstrap_servers=system.settings.kafka)
+        ends = {(row["partition"], row["end"]) for row in checks_of(system).ledgers}
+        admin.delete_records({TopicPartition(name.split("/")[0], int(name.split("/")[1])): end for name, end in ends})
+        worker.start()
+        system.stack._children.append(worker)
+        found = eventually(lambda: (f := checks_of(system)).worker_lag == 0 and f, look=system.stack.look)
+        assert sum("lost to retention" in line for line in found.off) >= 1
+        run, _ = system.report(**{"kind": "active", "from": "2026-03-26", "to": "2026-03-31"})
+        assert any("NOT COMPLETE" in note for note in run["notes"])
+
+        system.stack._children.remove(worker)
+        worker.stop(20)
+        admin.delete_topics(["activity.connections"])
+        eventually(lambda: "activity.connections" not in admin.list_topics())
+        eventually(lambda: system.activity("topics", "create").returncode == 0)
+        admin.close()
+        done = system.activity("worker")
+        assert done.returncode == 2
+        assert b"activity.connections was recreated" in done.stderr
+        assert b"ACTIVITY_APP_ID" in done.stderr
+    shutil.copytree(home / "store", elsewhere / "store")
+    with pytest.raises(Problem, match=r"reports ended with code 2.*belongs to another installation"), System(elsewhere):
+        pass
+
+
+def checks_of(system):
+    from deploy import check as checks
+
+    return checks.check(system.settings)

@@ -1,1 +1,1 @@
-SELECT topic, part, topic_id, next, epoch, ledger FROM positions FINAL
+SELECT topic, part, topic_id, next, epoch, ledger, lost FROM positions FINAL

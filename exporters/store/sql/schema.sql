@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS accounts (
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS positions (
-  topic String, part UInt16, topic_id String, next UInt64, epoch Int64, ledger Int64
+  topic String, part UInt16, topic_id String, next UInt64, epoch Int64, ledger Int64, lost UInt64
 ) ENGINE = ReplacingMergeTree(next) ORDER BY (topic, part)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 

@@ -1,0 +1,90 @@
+"""Every way in which bytes can fail to be an event, and the forms that are one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.model import dialects
+from pipeline.model.dialects import decode_authentication, decode_connection
+from pipeline.model.events import Reason, Rejected
+from pipeline.model.rollups import ConnectionRollup
+
+BAD = Path(__file__).parents[2] / "samples" / "bad"
+MANIFEST = json.loads((BAD / "manifest.json").read_text())
+NOW = 1_774_700_000_000
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_a_bad_record_is_refused_with_its_reason_and_path(name):
+    with pytest.raises(Rejected) as refused:
+        decode_connection((BAD / name).read_bytes(), NOW)
+    assert {"reason": refused.value.reason.value, "path": refused.value.path} == MANIFEST[name]
+
+
+def test_every_reason_is_reachable():
+    large = {Reason.TOO_LARGE.value}
+    assert {m["reason"] for m in MANIFEST.values()} | large == {r.value for r in Reason}
+
+
+def test_a_value_over_256_kib_is_too_large():
+    value = b'{"event_type":"closed_connection","timestamp":1774605600000,"user":{"id":"1"},"x":"%b"}'
+    fits = value % (b"y" * (dialects.MAX_VALUE_BYTES - len(value) + 2))
+    assert decode_connection(fits, NOW).outcome == "success"
+    with pytest.raises(Rejected, match="too_large"):
+        decode_connection(fits.replace(b"yy", b"yyy", 1), NOW)
+
+
+def test_nesting_of_32_is_fine_and_brackets_in_text_do_not_nest():
+    head = b'{"event_type":"closed_connection","timestamp":1774605600000,"user":{"id":"1"},'
+    assert decode_connection(head + b'"x":' + b"[" * 31 + b"]" * 31 + b"}", NOW)
+    assert decode_connection(head + b'"x":"' + b"[{" * 50 + b'\\"[[["}', NOW)
+
+
+def test_a_connection_on_the_authentications_topic_is_wrong():
+    with pytest.raises(Rejected, match="wrong_topic"):
+        decode_authentication(b'{"event_type":"closed_connection","timestamp":1774605600000,"user":{"id":"1"}}', NOW)
+
+
+@given(st.dictionaries(st.sampled_from(["event_type", "timestamp", "user", "connection", "device", "relays", "id", "x"]), st.sampled_from([
+    None, "closed_connection", "established_connection", "failed_to_connect", "network", 1_774_605_600_000, -1, 2**64, 1.5, True, [], {}, [{"ip": "1.1.1.1"}],
+    {"id": "1"}, {"id": "1", "email": "A@x.example"}, {"id": 1}, {"rx": 5, "tx": None, "client_ip": "[::1]:5", "tunnel_path": "direct"}, {"client_ip": "x"}, "text",
+])))  # fmt: skip
+def test_the_fast_way_and_the_exact_way_agree(document):
+    value = json.dumps(document).encode()
+
+    def outcome(decode):
+        try:
+            return decode(value, NOW)
+        except Rejected as rejected:
+            return rejected.reason, rejected.path
+
+    assert outcome(decode_connection) == outcome(dialects._decode_any)
+
+
+counts = st.dictionaries(st.text(max_size=3), st.integers(1, 9), max_size=3)
+rollups = st.builds(
+    ConnectionRollup,
+    **dict.fromkeys(["success", "failed_dns", "bytes_received", "last_access"], st.integers(0, 99)),
+    client_ips=counts,
+    devices=counts,
+)
+
+
+@given(rollups, rollups, rollups)
+def test_merging_is_associative_commutative_and_has_a_zero(a, b, c):
+    def merged(*parts):
+        total = ConnectionRollup()
+        for part in parts:
+            total.merge(part)
+        return msgspec.to_builtins(total)
+
+    assert merged(a, b, c) == merged(c, a, b)
+    ab = msgspec.convert(merged(a, b), ConnectionRollup)
+    assert merged(ab, c) == merged(a, b, c)
+    assert merged(a, ConnectionRollup()) == merged(a)

@@ -25,7 +25,7 @@ from pipeline.tables.rolling import specs
 
 _RAW = {"key_serializer": "raw", "value_serializer": "raw"}
 # Two reads of this size per partition fill a catch-up list; memory is about partitions x size x 3.
-FETCH_BYTES = 2 << 20
+FETCH_BYTES = 1 << 20
 
 
 class Worker(faust.App):

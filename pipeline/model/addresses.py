@@ -9,18 +9,18 @@ import re
 CACHE_SIZE = 65_536
 
 _PORT = re.compile(r"^(?:\[(?P<six>[^\]]*)\](?::\d{1,5})?|(?P<four>[0-9.]+):\d{1,5})$", re.ASCII)
-_cache: dict[str, str] = {}
+cache: dict[str, str] = {}  # every address that was one, as written: canonical
 
 
 def canonical(text: str) -> str:
     """The canonical spelling, "" for no address.  Raises ValueError for anything else that is not an address."""
-    known = _cache.get(text)
+    known = cache.get(text)
     if known is not None:
         return known
     result = _canonical(text)
-    if len(_cache) >= CACHE_SIZE:
-        _cache.clear()
-    _cache[text] = result
+    if len(cache) >= CACHE_SIZE:
+        cache.clear()
+    cache[text] = result
     return result
 
 

@@ -62,7 +62,8 @@ def command(home: Path, *, port: int, controller: int) -> list[str]:
     conf.write_text(PROPERTIES.format(port=port, controller=controller, data=data))
     base = [executable, *JVM, "-cp", os.pathsep.join(_classpath())]
     if not (data / "meta.properties").exists():
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # An id that begins with "-" would be taken for an option.
+        cluster = "U" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         made = subprocess.run(
             [*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(conf)],
             capture_output=True,

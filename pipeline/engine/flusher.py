@@ -36,7 +36,7 @@ WATCH_SECONDS = 5.0
 
 
 class Flusher:
-    """One per process.  `apply` is called by agents, `run` is the background task, `drain` waits out a flush that is under way."""
+    """One per process.  `apply` is called by agents, `run` is the background task."""
 
     def __init__(self, app: Any, settings: Settings, metrics: Metrics, rejects_topic: str) -> None:
         self._app = app
@@ -48,7 +48,6 @@ class Flusher:
         self._refused: list[tuple[TP, Any, Rejected]] = []
         self._kick, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
-        self._flushing = asyncio.Lock()
         self._swept = self._watched = self._idled = time.monotonic()
         self._progress: dict[TP, tuple[int, float]] = {}
         self._quality: dict[str, deque[tuple[int, int]]] = {}
@@ -88,8 +87,7 @@ class Flusher:
                 self._kick.clear()
                 now = time.monotonic()
                 self._keep_house(now)
-                async with self._flushing:
-                    await self._flush()
+                await self._flush()
                 if now - self._watched >= WATCH_SECONDS:
                     self._watched = now
                     await self._watch_progress(now)
@@ -107,11 +105,6 @@ class Flusher:
                     exit_code=EXIT_FLUSH,
                 )
             )
-
-    async def drain(self) -> None:
-        """Return when no flush is under way."""
-        async with self._flushing:
-            return
 
     async def _flush(self) -> None:
         held, refused = self._held, self._refused

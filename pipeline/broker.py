@@ -25,7 +25,10 @@ def admin(settings: Settings) -> KafkaAdminClient:
     settings.needs("kafka")
     try:
         return KafkaAdminClient(
-            bootstrap_servers=settings.kafka.split(","), client_id=f"{settings.app_id}-admin", request_timeout_ms=15_000
+            bootstrap_servers=settings.kafka.split(","),
+            client_id=f"{settings.app_id}-admin",
+            request_timeout_ms=15_000,
+            bootstrap_timeout_ms=5_000,
         )
     except KafkaError:
         raise Unavailable(f"Kafka at {settings.kafka} does not answer; start it or correct ACTIVITY_KAFKA") from None

@@ -250,7 +250,7 @@ def test_what_is_lost_or_foreign_is_said(tmp_path):
     from kafka.admin import KafkaAdminClient
 
     stream = Stream(9, start_ms=START)
-    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home = tmp_path / "home"
     with System(home) as system:
         system.produce(stream.lines(1_000))
         system.agrees(system.oracle(), WINDOWS[:1])
@@ -278,8 +278,8 @@ def test_what_is_lost_or_foreign_is_said(tmp_path):
         assert done.returncode == 2
         assert b"activity.connections was recreated" in done.stderr
         assert b"ACTIVITY_APP_ID" in done.stderr
-    shutil.copytree(home / "store", elsewhere / "store")
-    with pytest.raises(Problem, match=r"reports ended with code 2.*belongs to another installation"), System(elsewhere):
+    shutil.rmtree(home / "kafka")  # another Kafka under the same store
+    with pytest.raises(Problem, match=r"reports ended with code 2.*belongs to another installation"), System(home):
         pass
 
 

@@ -66,14 +66,14 @@ class ChangelogRecord(NamedTuple):
 
 
 def judge_of(duplicates: Duplicates):
-    def judge(record: SourceRecord) -> Event | None:
+    def verdict(record: SourceRecord) -> Event | Rejected | None:
         if record.event is None:
-            raise Rejected(Reason.NOT_JSON)
+            return Rejected(Reason.NOT_JSON)
         if duplicates.seen(record.offset, record.timestamp, record.identity.to_bytes(16)):
             return None
         return record.event
 
-    return judge
+    return lambda records: [verdict(record) for record in records]
 
 
 class Follower:

@@ -24,15 +24,14 @@ class Source:
 def test_every_record_gets_the_oracles_verdict(seed):
     lines = list(Stream(seed, start_ms=NOW - 10 * 86_400_000).lines(20_000))
     for topic, decode in (("connections", decode_connection), ("authentications", decode_authentication)):
-        verdicts, said, documents = Verdicts(topic, decode), Counter(), []
+        verdicts, said, documents = Verdicts(decode), Counter(), []
         mine = [x for x in lines if x.topic == topic]
         for offset, line in enumerate(mine):
             oracle = Oracle()
             oracle.feed([Record(topic, 0, offset, NOW, line.value, dict(line.headers))])
-            try:
-                event = verdicts(Source(offset, line))
-            except Rejected as rejected:
-                got = f"rejected:{rejected.reason.value}"
+            [event] = verdicts([Source(offset, line)])
+            if isinstance(event, Rejected):
+                got = f"rejected:{event.reason.value}"
             else:
                 got = "duplicate" if event is None else "applied"
                 if event is not None and topic == "authentications":

@@ -22,7 +22,7 @@ from pipeline import broker, clock, logs, topics
 from pipeline.errors import ConfigError, Problem
 from pipeline.metrics import Metrics
 from pipeline.model.dialects import authentication_document, decode_authentication
-from pipeline.model.events import Authentication, Rejected
+from pipeline.model.events import Authentication
 from pipeline.model.protocol import Reader
 from pipeline.model.rollups import ConnectionRollup
 from pipeline.model.verdicts import Verdicts
@@ -203,7 +203,7 @@ class Projector(threading.Thread):
                             f"this store belongs to another installation or an earlier {name}; delete {settings.data / 'store'}: it is rebuilt from Kafka"
                         )
                 if role == topics.AUTHENTICATIONS.role:
-                    progress.verdicts = Verdicts(role, decode_authentication)
+                    progress.verdicts = Verdicts(decode_authentication)
                 self._progress[TopicPartition(name, number)] = progress
         consumer = KafkaConsumer(
             bootstrap_servers=settings.kafka.split(","),
@@ -339,11 +339,7 @@ class Projector(threading.Thread):
     def _sign_ins(self, progress: Progress, records: list[Any], rows: list[tuple[Any, ...]]) -> None:
         verdicts = progress.verdicts
         assert verdicts is not None
-        for record in records:
-            try:
-                event = verdicts(record)
-            except Rejected:
-                continue
+        for record, event in zip(records, verdicts(records), strict=True):
             if not isinstance(event, Authentication) or record.offset < progress.next:
                 continue
             document = authentication_document(record.value)

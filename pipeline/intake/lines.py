@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from pipeline.model.dialects import looks_like_authentication, user_key
-from pipeline.model.identity import identity
+from pipeline.model.identity import digest
 from pipeline.topics import AUTHENTICATIONS, CONNECTIONS, MAX_RECORD_BYTES, Topic
 
 PREFIX = b"ANALYTICS {"
@@ -101,4 +101,4 @@ def _quoted(cell: str) -> bytes:
 def addressed(value: bytes) -> tuple[Topic, bytes]:
     """Which topic and key a value is sent with.  Copies get one key, so that they meet in one partition."""
     topic = AUTHENTICATIONS if looks_like_authentication(value) else CONNECTIONS
-    return topic, user_key(value) or identity(topic.role, "", value)
+    return topic, user_key(value) or digest(b"bytes", value)

@@ -238,7 +238,8 @@ _principals: dict[tuple[str | None, str | None], Principal] = {}
 
 def decode_connection(value: bytes, timestamp: int) -> Connection:
     """An event of the connections topic; `timestamp` is the record's own, UTC ms.  Raises Rejected."""
-    _admit(value)
+    if len(value) > MAX_VALUE_BYTES or not value.isascii() or value.count(b"{") + value.count(b"[") > MAX_DEPTH:
+        _admit(value)
     try:
         if value.startswith(b'{"event_type":"network'):
             return _of_network(_network_envelope.decode(value).event, timestamp, "$.event")

@@ -10,6 +10,8 @@ Memory is two dictionaries per partition, whatever the history.
 
 from __future__ import annotations
 
+from pipeline.model.identity import Identity
+
 GENERATION = 16_384
 HORIZON_MS = 24 * 3600 * 1000
 
@@ -23,14 +25,14 @@ class Duplicates:
         self._length = generation
         self._horizon_ms = horizon_ms
         self._generation = 0
-        self._current: dict[bytes, int] = {}
-        self._previous: dict[bytes, int] = {}
+        self._current: dict[Identity, int] = {}
+        self._previous: dict[Identity, int] = {}
 
     def refill_from(self, offset: int) -> int:
         """The first offset to read again so that verdicts from `offset` on come out right."""
         return max(0, (offset // self._length - 1) * self._length)
 
-    def seen(self, offset: int, timestamp: int, identity: bytes) -> bool:
+    def seen(self, offset: int, timestamp: int, identity: Identity) -> bool:
         """Note this occurrence and say whether it is a duplicate.  Called for every decodable record, in offset order, duplicates included."""
         generation = offset // self._length
         if generation != self._generation:

@@ -36,6 +36,7 @@ from pipeline.model.wire import (
 BUCKET_MS = 900_000
 # A tail longer than this is pruned to what lies beyond its ledger, so that a start from a whole changelog needs bounded memory.
 TAIL_ROWS = 100_000
+PIECE = 250
 
 
 class Happening(Protocol):
@@ -65,8 +66,8 @@ class Record(Protocol):
 
 
 R = TypeVar("R", bound=Rollup)
-# The verdict on a source record: the event, None for a duplicate, or Rejected raised.  A function of the log alone.
-Judge = Callable[[Any], Any]
+# One verdict per record: the event, None for a duplicate, or Rejected.  A function of the log alone.
+Judge = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 class ForeignWrite(Exception):  # noqa: N818 - an outcome with a name
@@ -99,7 +100,7 @@ class Reader:
 class Fragment(Generic[R]):
     """The rollup of one principal in one bucket over one stretch of the log."""
 
-    __slots__ = ("bytes", "key", "revision", "rollup", "touched")
+    __slots__ = ("bytes", "dirty", "key", "revision", "rollup", "touched")
 
     def __init__(self, key: bytes, revision: int, rollup: R, touched: float) -> None:
         self.key = key
@@ -107,6 +108,7 @@ class Fragment(Generic[R]):
         self.rollup = rollup
         self.touched = touched
         self.bytes = 0
+        self.dirty = False  # changed since the last flush
 
 
 class Flush:
@@ -130,7 +132,7 @@ class Partition(Generic[R]):
         self.point: Point | None = None  # newest verified ledger; the only thing that may be committed
         self.floor = -1  # greatest revision recovered: no ledger below it
         self.open: dict[tuple[Principal, int], Fragment[R]] = {}
-        self.dirty: dict[bytes, Fragment[R]] = {}
+        self.dirty: list[Fragment[R]] = []  # in the order of their first change
         self.heal: list[tuple[bytes, bytes]] = []
         self.ledger_due = True  # every start ends with a ledger
         self.opened = 0
@@ -149,24 +151,40 @@ class Partition(Generic[R]):
 
         `now` only paces closing.  Returns the refused records.
         """
-        ledger, open_, dirty, limit = self.ledger, self.open, self.dirty, self._fragment_bytes
+        ledger = self.ledger
         refused: list[tuple[Record, Rejected]] = []
-        applied = duplicates = 0
-        newest = ledger.max_event_time
-        for record in records:
-            try:
-                event = judge(record)
-            except Rejected as rejected:
-                refused.append((record, rejected))
-                reason = rejected.reason.value
-                ledger.rejected[reason] = ledger.rejected.get(reason, 0) + 1
-                continue
+        duplicates = 0
+        # In pieces, so that an event is used while it still lies in the processor's cache.
+        for i in range(0, len(records), PIECE):
+            piece = records[i : i + PIECE]
+            duplicates += self._apply(piece, judge(piece), now, refused)
+        for _, rejected in refused:
+            reason = rejected.reason.value
+            ledger.rejected[reason] = ledger.rejected.get(reason, 0) + 1
+        ledger.applied += len(records) - duplicates - len(refused)
+        ledger.duplicate += duplicates
+        ledger.gaps += until - self.next - len(records)
+        ledger.offset = until - 1
+        return refused
+
+    def _apply(
+        self,
+        records: Sequence[Record],
+        verdicts: Sequence[Any],
+        now: float,
+        refused: list[tuple[Record, Rejected]],
+    ) -> int:
+        """Returns the number of duplicates.  This loop runs once per event."""
+        open_, dirty, limit = self.open, self.dirty, self._fragment_bytes
+        newest, duplicates = self.ledger.max_event_time, 0
+        for record, event in zip(records, verdicts, strict=True):
             if event is None:
                 duplicates += 1
                 continue
-            applied += 1
-            offset = record.offset
-            time = event.time
+            if event.__class__ is Rejected:
+                refused.append((record, event))
+                continue
+            offset, time = record.offset, event.time
             newest = max(newest, time)
             where = (event.principal, time // BUCKET_MS)
             fragment = open_.get(where)
@@ -177,15 +195,15 @@ class Partition(Generic[R]):
             if offset <= fragment.revision:
                 continue
             fragment.revision = offset
-            fragment.bytes += fragment.rollup.apply(event)
-            fragment.touched = now
-            dirty[fragment.key] = fragment
-        ledger.applied += applied
-        ledger.duplicate += duplicates
-        ledger.gaps += until - self.next - len(records)
-        ledger.max_event_time = newest
-        ledger.offset = until - 1
-        return refused
+            grown = fragment.rollup.apply(event)
+            if grown:
+                fragment.bytes += grown
+            if not fragment.dirty:
+                fragment.dirty = True
+                fragment.touched = now
+                dirty.append(fragment)
+        self.ledger.max_event_time = newest
+        return duplicates
 
     def flush(self) -> Flush | None:
         """Take what must go out now, encoded; None if nothing must.  At most one flush of a partition is under way."""
@@ -196,8 +214,10 @@ class Partition(Generic[R]):
         assert ledger.holds, f"ledger does not add up: {ledger}"
         epoch = self.epoch
         rows = self.heal
-        rows.extend((key, encode_state(epoch, f.revision, f.rollup)) for key, f in self.dirty.items())
-        self.heal, self.dirty = [], {}
+        for fragment in self.dirty:
+            fragment.dirty = False
+            rows.append((fragment.key, encode_state(epoch, fragment.revision, fragment.rollup)))
+        self.heal, self.dirty = [], []
         written = None
         if ledger.offset >= self.floor:
             written = ledger.copy()

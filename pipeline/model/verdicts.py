@@ -1,4 +1,4 @@
-"""The verdict on a source record: event, duplicate or reject.  A function of the partition's log, so every reader comes to the same one."""
+"""The verdict on source records: event, duplicate or reject.  A function of the partition's log, so every reader comes to the same one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from pipeline.model.duplicates import Duplicates
 from pipeline.model.events import Event, Reason, Rejected
-from pipeline.model.identity import identity
+from pipeline.model.identity import SHORT, identity
 
 Decode = Callable[[bytes, int], Event]
+Verdict = Event | Rejected | None  # None: a duplicate
 
 
 class Verdicts:
-    """One source partition's judge.  Call it for each record once, in offset order; before the first, `recall` what lies just before."""
+    """One source partition's judge.  Give it every record once, in offset order; before the first, `recall` what lies just before."""
 
-    def __init__(self, role: str, decode: Decode) -> None:
-        self._role = role
+    def __init__(self, decode: Decode) -> None:
         self._decode = decode
         self._seen = Duplicates()
 
@@ -24,20 +24,26 @@ class Verdicts:
         """The first offset to `recall` so that verdicts from `offset` on come out right."""
         return self._seen.refill_from(offset)
 
-    def __call__(self, record: Any) -> Event | None:
-        """The event, or None for a duplicate.  Raises Rejected."""
-        value, timestamp = record.value, record.timestamp
-        if value is None:
-            raise Rejected(Reason.NOT_JSON)
-        event = self._decode(value, timestamp)
-        if self._seen.seen(record.offset, timestamp, identity(self._role, event.id, value, record.headers)):
-            return None
-        return event
+    def __call__(self, records: Iterable[Any]) -> list[Verdict]:
+        """One verdict per record."""
+        decode, seen = self._decode, self._seen.seen
+        verdicts: list[Verdict] = []
+        say = verdicts.append
+        for record in records:
+            value, timestamp, headers = record.value, record.timestamp, record.headers
+            if value is None:
+                say(Rejected(Reason.NOT_JSON))
+                continue
+            try:
+                event = decode(value, timestamp)
+            except Rejected as rejected:
+                say(rejected)
+                continue
+            id_ = event.id
+            mark = id_ if 0 < len(id_) <= SHORT and not headers else identity(id_, value, headers)
+            say(None if seen(record.offset, timestamp, mark) else event)
+        return verdicts
 
     def recall(self, records: Iterable[Any]) -> None:
-        """Note what earlier owners judged, without judging it again."""
-        for record in records:
-            try:
-                self(record)
-            except Rejected:
-                continue
+        """Note what earlier owners judged."""
+        self(records)

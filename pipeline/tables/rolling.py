@@ -32,7 +32,7 @@ def specs(settings: Settings, facts: dict[str, Facts]) -> list[Spec]:
             source_id=facts[name(source)].id,
             changelog_id=facts[name(changelog)].id,
             rollup=rollup,
-            verdicts=partial(Verdicts, source.role, decode),
+            verdicts=partial(Verdicts, decode),
             fragment_bytes=settings.fragment_bytes,
         )
         for source, changelog, rollup, decode in _TABLES

@@ -1,6 +1,6 @@
 """Bytes to events.  Every outside form of an event is a table of its documented fields here; what is not in a table is ignored.
 
-A value is judged in this order: size, UTF-8, depth, JSON, dialect, topic, fields.  `decode_connection` first tries the two frequent shapes with one
+A value is judged in this order: size, UTF-8, depth, JSON, dialect, topic, fields.  `decode_connection` first tries the frequent shapes with one
 typed decoder each; whatever they do not take goes the exact way, which finds the reason and the path.  Null is the same as missing.
 
 Where an event names both a user and a service account it is the user's.
@@ -9,7 +9,7 @@ Where an event names both a user and a service account it is the user's.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -230,16 +230,40 @@ _DNS = re.compile(
 )
 _TUNNEL = {"direct": PEER_TO_PEER, "relay": RELAY, "relayed": RELAY}
 
+
+def _closed(kind: Any) -> Any:
+    """The same type with structs that refuse unknown fields: what it takes is all text that was looked at, and no deeper than its own nesting."""
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        hints = get_type_hints(kind, include_extras=True)
+        fields = [
+            (f.name, _closed(hints[f.name]), *(() if f.required else (f.default,)))
+            for f in msgspec.structs.fields(kind)
+        ]
+        return msgspec.defstruct(f"Closed{kind.__name__}", fields, forbid_unknown_fields=True, gc=False)
+    if get_origin(kind) is list:
+        return list[_closed(get_args(kind)[0])]  # type: ignore[misc]
+    if kind != Text and type(None) in get_args(kind):
+        return Union[tuple(map(_closed, get_args(kind)))]  # noqa: UP007 - from a computed tuple
+    return kind
+
+
 _any = msgspec.json.Decoder()
 _connector_log = msgspec.json.Decoder(ConnectorLog)
+_closed_connector_log = msgspec.json.Decoder(_closed(ConnectorLog))
 _network_envelope = msgspec.json.Decoder(_NetworkEnvelope)
 _principals: dict[tuple[str | None, str | None], Principal] = {}
 
 
 def decode_connection(value: bytes, timestamp: int) -> Connection:
     """An event of the connections topic; `timestamp` is the record's own, UTC ms.  Raises Rejected."""
-    if len(value) > MAX_VALUE_BYTES or not value.isascii() or value.count(b"{") + value.count(b"[") > MAX_DEPTH:
-        _admit(value)
+    if len(value) <= MAX_VALUE_BYTES:
+        try:
+            log = _closed_connector_log.decode(value)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+        else:
+            return _of_log(log, timestamp)
+    _admit(value)
     try:
         if value.startswith(b'{"event_type":"network'):
             return _of_network(_network_envelope.decode(value).event, timestamp, "$.event")

@@ -53,7 +53,9 @@ class Settings(BaseSettings):
     replication: int = Field(-1, ge=-1, le=10, description="Replicas of each topic; -1: the broker's default")
 
     flush_seconds: float = Field(0.2, gt=0, le=10, description="How often the worker makes its changes durable")
-    flush_events: int = Field(50_000, ge=1, description="Changes are made durable at the latest after this many events")
+    flush_events: int = Field(
+        100_000, ge=1, description="Changes are made durable at the latest after this many events"
+    )
     fragment_idle_seconds: float = Field(
         3600, gt=0, description="A fragment without a write for this long leaves the worker's memory"
     )

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.model.dialects import authentication_document, decode_authentication, decode_connection
+from pipeline.model.dialects import authentication_document, decode_authentications, decode_connections
 from pipeline.model.events import Rejected
 from pipeline.model.verdicts import Verdicts
 from tests.oracle import Oracle, Record
@@ -23,7 +23,7 @@ class Source:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_record_gets_the_oracles_verdict(seed):
     lines = list(Stream(seed, start_ms=NOW - 10 * 86_400_000).lines(20_000))
-    for topic, decode in (("connections", decode_connection), ("authentications", decode_authentication)):
+    for topic, decode in (("connections", decode_connections), ("authentications", decode_authentications)):
         verdicts, said, documents = Verdicts(decode), Counter(), []
         mine = [x for x in lines if x.topic == topic]
         for offset, line in enumerate(mine):

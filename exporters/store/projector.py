@@ -21,7 +21,7 @@ from exporters.store.store import Store
 from pipeline import broker, clock, logs, topics
 from pipeline.errors import ConfigError, Problem
 from pipeline.metrics import Metrics
-from pipeline.model.dialects import authentication_document, decode_authentication
+from pipeline.model.dialects import authentication_document, decode_authentications
 from pipeline.model.events import Authentication
 from pipeline.model.protocol import Reader
 from pipeline.model.rollups import ConnectionRollup
@@ -203,7 +203,7 @@ class Projector(threading.Thread):
                             f"this store belongs to another installation or an earlier {name}; delete {settings.data / 'store'}: it is rebuilt from Kafka"
                         )
                 if role == topics.AUTHENTICATIONS.role:
-                    progress.verdicts = Verdicts(decode_authentication)
+                    progress.verdicts = Verdicts(decode_authentications)
                 self._progress[TopicPartition(name, number)] = progress
         consumer = KafkaConsumer(
             bootstrap_servers=settings.kafka.split(","),

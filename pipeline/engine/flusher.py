@@ -33,6 +33,8 @@ EXIT_REJECTS = 77
 
 ALARM_RECORDS = 10_000
 WATCH_SECONDS = 5.0
+# Far behind, nobody waits for the newest change, and fewer flushes write a fragment less often.
+CATCH_UP_SECONDS = 1.0
 
 
 class Flusher:
@@ -48,7 +50,7 @@ class Flusher:
         self._refused: list[tuple[TP, Any, Rejected]] = []
         self._kick, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
-        self._swept = self._watched = self._idled = time.monotonic()
+        self._swept = self._watched = self._idled = self._flushed = time.monotonic()
         self._progress: dict[TP, tuple[int, float]] = {}
         self._quality: dict[str, deque[tuple[int, int]]] = {}
 
@@ -70,8 +72,9 @@ class Flusher:
         if refused:
             self._refused.extend((tp, record, rejected) for record, rejected in refused)
         self._watch_quality(tp.topic, len(event.value), len(refused))
-        self._held.append(event)
         self._events += len(event.value)
+        event.value = message.value = None  # an acknowledgement needs no records, and thousands may wait for one
+        self._held.append(event)
         if self._events >= self._settings.flush_events:
             self._room.clear()
             self._kick.set()
@@ -84,8 +87,15 @@ class Flusher:
                     await asyncio.wait_for(self._kick.wait(), self._settings.flush_seconds)
                 except TimeoutError:
                     pass
-                self._kick.clear()
                 now = time.monotonic()
+                if (
+                    not self._kick.is_set()
+                    and self._app.consumer.catching_up
+                    and now - self._flushed < CATCH_UP_SECONDS
+                ):
+                    continue
+                self._kick.clear()
+                self._flushed = now
                 self._keep_house(now)
                 await self._flush()
                 if now - self._watched >= WATCH_SECONDS:

@@ -86,7 +86,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                         taken[tp] = list(slices(tp, records.get(_vendor_tp(tp), []), start=start, until=until))
                 left = deadline - time.monotonic()
                 if taken or left <= 0:
-                    if sum(map(len, records.values())) < BIG_TAKE:
+                    self.consumer.catching_up = sum(map(len, records.values())) >= BIG_TAKE
+                    if not self.consumer.catching_up:
                         self._rest_until = time.monotonic() + LINGER_SECONDS
                     return taken
                 await _wait_for_fetch(fetcher, min(left, 0.1))
@@ -182,6 +183,7 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.partitions: dict[TP, Partition[Any]] = {}
+        self.catching_up = False
         self._committed_points: dict[TP, Any] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:

@@ -1,6 +1,6 @@
 """Bytes to events.  Every outside form of an event is a table of its documented fields here; what is not in a table is ignored.
 
-A value is judged in this order: size, UTF-8, depth, JSON, dialect, topic, fields.  `decode_connection` first tries the frequent shapes with one
+A value is judged in this order: size, UTF-8, depth, JSON, dialect, topic, fields.  `decode_connections` first tries the frequent shapes with one
 typed decoder each; whatever they do not take goes the exact way, which finds the reason and the path.  Null is the same as missing.
 
 Where an event names both a user and a service account it is the user's.
@@ -9,6 +9,7 @@ Where an event names both a user and a service account it is the user's.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -254,15 +255,47 @@ _network_envelope = msgspec.json.Decoder(_NetworkEnvelope)
 _principals: dict[tuple[str | None, str | None], Principal] = {}
 
 
+def decode_connections(records: Iterable[Any]) -> list[Connection | Rejected]:
+    """One outcome per record (`value`, and its own `timestamp` in UTC ms) of the connections topic."""
+    decode = _closed_connector_log.decode
+    outcomes: list[Connection | Rejected] = []
+    say = outcomes.append
+    for record in records:
+        value, timestamp = record.value, record.timestamp
+        if value is None:
+            say(Rejected(Reason.NOT_JSON))
+            continue
+        try:
+            if len(value) <= MAX_VALUE_BYTES:
+                try:
+                    log = decode(value)
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    pass
+                else:
+                    say(_of_log(log, timestamp))
+                    continue
+            say(decode_connection(value, timestamp))
+        except Rejected as rejected:
+            say(rejected)
+    return outcomes
+
+
+def decode_authentications(records: Iterable[Any]) -> list[Authentication | Rejected]:
+    """One outcome per record of the authentications topic."""
+    outcomes: list[Authentication | Rejected] = []
+    for record in records:
+        if record.value is None:
+            outcomes.append(Rejected(Reason.NOT_JSON))
+            continue
+        try:
+            outcomes.append(decode_authentication(record.value, record.timestamp))
+        except Rejected as rejected:
+            outcomes.append(rejected)
+    return outcomes
+
+
 def decode_connection(value: bytes, timestamp: int) -> Connection:
     """An event of the connections topic; `timestamp` is the record's own, UTC ms.  Raises Rejected."""
-    if len(value) <= MAX_VALUE_BYTES:
-        try:
-            log = _closed_connector_log.decode(value)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            pass
-        else:
-            return _of_log(log, timestamp)
     _admit(value)
     try:
         if value.startswith(b'{"event_type":"network'):

@@ -42,6 +42,9 @@ class Duplicates:
         current = self._current
         before = current.get(identity)
         older = self._previous.get(identity)
+        if before is None and older is None:
+            current[identity] = timestamp
+            return False
         if before is None or timestamp > before:
             current[identity] = timestamp
         since = timestamp - self._horizon_ms

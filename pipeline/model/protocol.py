@@ -185,7 +185,8 @@ class Partition(Generic[R]):
                 refused.append((record, event))
                 continue
             offset, time = record.offset, event.time
-            newest = max(newest, time)
+            if time > newest:
+                newest = time
             where = (event.principal, time // BUCKET_MS)
             fragment = open_.get(where)
             # A sealed fragment needs no farewell: it lies before its successor in every flush, so it is durable first.

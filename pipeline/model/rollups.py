@@ -68,7 +68,8 @@ class ConnectionRollup(_Rollup, omit_defaults=True, gc=False):
                 self.relay += 1
             elif event.path == PEER_TO_PEER:
                 self.p2p += 1
-            self.last_access = max(self.last_access, event.time)
+            if event.time > self.last_access:
+                self.last_access = event.time
             grown = 0
             text = event.client_ip
             if text:

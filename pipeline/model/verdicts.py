@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.model.duplicates import Duplicates
-from pipeline.model.events import Event, Reason, Rejected
+from pipeline.model.events import Event, Rejected
 from pipeline.model.identity import SHORT, identity
 
-Decode = Callable[[bytes, int], Event]
+Decode = Callable[[Sequence[Any]], Sequence[Event | Rejected]]
 Verdict = Event | Rejected | None  # None: a duplicate
 
 
@@ -24,26 +24,20 @@ class Verdicts:
         """The first offset to `recall` so that verdicts from `offset` on come out right."""
         return self._seen.refill_from(offset)
 
-    def __call__(self, records: Iterable[Any]) -> list[Verdict]:
+    def __call__(self, records: Sequence[Any]) -> list[Verdict]:
         """One verdict per record."""
-        decode, seen = self._decode, self._seen.seen
+        seen = self._seen.seen
         verdicts: list[Verdict] = []
         say = verdicts.append
-        for record in records:
-            value, timestamp, headers = record.value, record.timestamp, record.headers
-            if value is None:
-                say(Rejected(Reason.NOT_JSON))
+        for record, event in zip(records, self._decode(records), strict=True):
+            if isinstance(event, Rejected):
+                say(event)
                 continue
-            try:
-                event = decode(value, timestamp)
-            except Rejected as rejected:
-                say(rejected)
-                continue
-            id_ = event.id
-            mark = id_ if 0 < len(id_) <= SHORT and not headers else identity(id_, value, headers)
-            say(None if seen(record.offset, timestamp, mark) else event)
+            id_, headers = event.id, record.headers
+            mark = id_ if 0 < len(id_) <= SHORT and not headers else identity(id_, record.value, headers)
+            say(None if seen(record.offset, record.timestamp, mark) else event)
         return verdicts
 
-    def recall(self, records: Iterable[Any]) -> None:
+    def recall(self, records: Sequence[Any]) -> None:
         """Note what earlier owners judged."""
         self(records)

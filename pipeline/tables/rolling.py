@@ -8,7 +8,7 @@ from functools import partial
 from pipeline import topics
 from pipeline.broker import Facts
 from pipeline.engine.table import Spec
-from pipeline.model.dialects import decode_authentication, decode_connection
+from pipeline.model.dialects import decode_authentications, decode_connections
 from pipeline.model.protocol import Rollup
 from pipeline.model.rollups import AuthenticationRollup, ConnectionRollup
 from pipeline.model.verdicts import Decode, Verdicts
@@ -16,8 +16,8 @@ from pipeline.settings import Settings
 from pipeline.topics import Topic
 
 _TABLES: tuple[tuple[Topic, Topic, type[Rollup], Decode], ...] = (
-    (topics.CONNECTIONS, topics.CONNECTIONS_CHANGELOG, ConnectionRollup, decode_connection),
-    (topics.AUTHENTICATIONS, topics.AUTHENTICATIONS_CHANGELOG, AuthenticationRollup, decode_authentication),
+    (topics.CONNECTIONS, topics.CONNECTIONS_CHANGELOG, ConnectionRollup, decode_connections),
+    (topics.AUTHENTICATIONS, topics.AUTHENTICATIONS_CHANGELOG, AuthenticationRollup, decode_authentications),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -11,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model import dialects
-from pipeline.model.dialects import decode_authentication, decode_connection
+from pipeline.model.dialects import (
+    decode_authentication,
+    decode_authentications,
+    decode_connection,
+    decode_connections,
+)
 from pipeline.model.events import Reason, Rejected
 from pipeline.model.rollups import ConnectionRollup
 
@@ -20,11 +26,21 @@ MANIFEST = json.loads((BAD / "manifest.json").read_text())
 NOW = 1_774_700_000_000
 
 
+class Record(NamedTuple):
+    value: bytes | None
+    timestamp: int = NOW
+
+
 @pytest.mark.parametrize("name", MANIFEST)
 def test_a_bad_record_is_refused_with_its_reason_and_path(name):
-    with pytest.raises(Rejected) as refused:
-        decode_connection((BAD / name).read_bytes(), NOW)
-    assert {"reason": refused.value.reason.value, "path": refused.value.path} == MANIFEST[name]
+    [refused] = decode_connections([Record((BAD / name).read_bytes())])
+    assert {"reason": refused.reason.value, "path": refused.path} == MANIFEST[name]
+
+
+@pytest.mark.parametrize("decode", [decode_connections, decode_authentications])
+def test_a_record_without_a_value_is_not_json(decode):
+    [refused] = decode([Record(None)])
+    assert (refused.reason, refused.path) == (Reason.NOT_JSON, "$")
 
 
 def test_every_reason_is_reachable():
@@ -35,9 +51,9 @@ def test_every_reason_is_reachable():
 def test_a_value_over_256_kib_is_too_large():
     value = b'{"event_type":"closed_connection","timestamp":1774605600000,"user":{"id":"1"},"x":"%b"}'
     fits = value % (b"y" * (dialects.MAX_VALUE_BYTES - len(value) + 2))
-    assert decode_connection(fits, NOW).outcome == "success"
-    with pytest.raises(Rejected, match="too_large"):
-        decode_connection(fits.replace(b"yy", b"yyy", 1), NOW)
+    fine, refused = decode_connections([Record(fits), Record(fits.replace(b"yy", b"yyy", 1))])
+    assert fine.outcome == "success"
+    assert refused.reason is Reason.TOO_LARGE
 
 
 def test_nesting_of_32_is_fine_and_brackets_in_text_do_not_nest():
@@ -64,7 +80,11 @@ def test_the_fast_way_and_the_exact_way_agree(document):
         except Rejected as rejected:
             return rejected.reason, rejected.path
 
-    assert outcome(decode_connection) == outcome(dialects._decode_any)
+    def quick(value, timestamp):
+        [event] = decode_connections([Record(value, timestamp)])
+        return (event.reason, event.path) if isinstance(event, Rejected) else event
+
+    assert outcome(quick) == outcome(decode_connection) == outcome(dialects._decode_any)
 
 
 counts = st.dictionaries(st.text(max_size=3), st.integers(1, 9), max_size=3)

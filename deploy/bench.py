@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def worker(events: int) -> None:
+def worker(count: int) -> None:
     """Events of about 400 bytes, users with a Zipf skew, 8 partitions, all in the topic before the worker starts."""
     with (
         tempfile.TemporaryDirectory(prefix="activity-bench-") as directory,
@@ -44,8 +45,8 @@ def worker(events: int) -> None:
         settings = stack.settings()
         sender = Sender(settings)
         size = 0
-        with console.progress("writing events", events) as advance:
-            for n, (key, value) in enumerate(_events(events)):
+        with console.progress("writing events", count) as advance:
+            for n, (key, value) in enumerate(events(count)):
                 sender.send(CONNECTIONS, key=key, value=value)
                 size += len(value)
                 if n % 10_000 == 0:
@@ -72,7 +73,7 @@ def worker(events: int) -> None:
                 applied = sum(row["applied"] for row in found.ledgers)
                 if not ready and applied == 0:
                     ready = used.user + used.system
-                if applied >= events:
+                if applied >= count:
                     break
             used = process.cpu_times()
             wall = clock.monotonic() - began
@@ -80,14 +81,15 @@ def worker(events: int) -> None:
             process.terminate()
             process.wait(30)
         cpu = used.user + used.system
-        _print({
-            "events": events, "bytes per event": size // events, "wall seconds": round(wall, 1), "worker CPU seconds": round(cpu, 2),
-            "of these before the first event": round(ready, 2), "events per CPU second": round(events / cpu),
-            "events per CPU second without the start": round(events / max(0.01, cpu - ready)), "peak resident MB": resident // 1_000_000, **machine(),
+        show({
+            "events": count, "bytes per event": size // count, "wall seconds": round(wall, 1), "worker CPU seconds": round(cpu, 2),
+            "of these before the first event": round(ready, 2), "events per CPU second": round(count / cpu),
+            "events per CPU second without the start": round(count / max(0.01, cpu - ready)), "peak resident MB": resident // 1_000_000, **machine(),
         })  # fmt: skip
 
 
-def _events(count: int) -> Any:
+def events(count: int) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of so many connection events, the same ones each time."""
     rng = random.Random(1)  # noqa: S311 - measurements want the same events each time
     weights = list(accumulate(1 / (n + 1) for n in range(USERS)))
     chosen = rng.choices(range(USERS), cum_weights=weights, k=count)
@@ -101,7 +103,8 @@ def _events(count: int) -> Any:
         yield str(100_000 + user).encode(), value.encode()
 
 
-def _print(figures: dict[str, Any]) -> None:
+def show(figures: dict[str, Any]) -> None:
+    """A table for people on standard error, one line of JSON on standard output."""
     for name, value in figures.items():
         console.say(f"{name:>42}  {value}")
     sys.stdout.write(json.dumps(figures) + "\n")

@@ -83,6 +83,17 @@ def bench_worker(events: Annotated[int, typer.Option("--events", help="How many 
     bench.worker(events)
 
 
+@bench_app.command("latency")
+def bench_latency(
+    rate: Annotated[int, typer.Option("--rate", help="Events per second")] = 10_000,
+    seconds: Annotated[int, typer.Option("--seconds", help="For how long")] = 30,
+) -> None:
+    """How long an event takes to become visible in reports.  Example: activity bench latency --rate 10000"""
+    from deploy import bench_latency
+
+    bench_latency.run(rate, seconds)
+
+
 def main() -> None:
     console.guarded(lambda: app(standalone_mode=True))
 

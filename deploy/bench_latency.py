@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 import threading
 import urllib.request
 import zlib
 from collections import deque
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,13 @@ from pipeline.topics import CONNECTIONS
 TICK_SECONDS = 0.02
 ASK_SECONDS = 0.01
 WARM_UP_SECONDS = 3
-# So many different events are prepared; ids are made new for each one sent.
+# So many different events are prepared; ids and times are made new for each one sent.
 PREPARED = 200_000
+SAMPLES = 6
+
+
+# The two values that are made new: the event's time and its connection's id.
+_PLACES = re.compile(rb'(?<="timestamp":)\d+|(?<="connection":{"id":")[^"]+')
 
 
 class Watch(threading.Thread):
@@ -63,18 +70,26 @@ class Watch(threading.Thread):
         self.join()
 
 
-def run(rate: int, seconds: int) -> None:
-    """`rate` events a second for `seconds`, after a short warm-up."""
+def run(rate: int, seconds: int, days: float) -> None:
+    """`rate` events a second for `seconds`, after a short warm-up; their event times move through `days` and end now."""
     with tempfile.TemporaryDirectory(prefix="activity-bench-") as directory, Stack(Path(directory)) as stack:
         watch = Watch(stack.url)
         watch.start()
         processes = {name: _process(stack.child(name)) for name in ("worker", "reports")}
-        events = list(bench.events(PREPARED))
-        asyncio.run(_send(stack.settings(), events, rate, WARM_UP_SECONDS, watch))
+        sending = Sending(stack.settings(), rate, watch, pace=days * 86_400 / seconds or 1)
+        asyncio.run(sending.run(WARM_UP_SECONDS, started_ms=clock.now_ms() - round(days * 86_400_000)))
         watch.seen.clear()
+        memory: list[int] = []
         before, began = {n: sum(p.cpu_times()[:2]) for n, p in processes.items()}, clock.monotonic()
         with console.progress("sending events", seconds * rate) as advance:
-            asyncio.run(_send(stack.settings(), events, rate, seconds, watch, advance))
+            asyncio.run(
+                sending.run(
+                    seconds,
+                    started_ms=clock.now_ms() - round(days * 86_400_000),
+                    look=lambda: memory.append(processes["worker"].memory_info().rss // 1_000_000),
+                    advance=advance,
+                )
+            )
         while watch.left():
             if not watch.is_alive():
                 raise Unavailable("the reports service stopped answering; see its log")
@@ -88,46 +103,73 @@ def run(rate: int, seconds: int) -> None:
         "events per second asked for": rate, "events": counted, "events per second reached": round(counted / wall),
         **{f"seconds to visible, {name}": round(_quantile(watch.seen, q), 3) for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))},
         **{f"{n} CPU seconds per second": round(s / wall, 2) for n, s in used.items()}, **{f"{n} resident MB": m for n, m in resident.items()},
+        "days of event time": days, "worker resident MB along the way": memory,
         **bench.machine(),
     })  # fmt: skip
 
 
-async def _send(
-    settings: Settings, events: list[tuple[bytes, bytes]], rate: int, seconds: int, watch: Watch, advance: Any = None
-) -> None:
-    topic = CONNECTIONS.name(prefix=settings.topic_prefix, app=settings.app_id)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.split(","), enable_idempotence=True, max_batch_size=1 << 20
-    )
-    await producer.start()
-    answers: set[asyncio.Task[None]] = set()
-    try:
-        endless, began, sent = cycle(events), clock.monotonic(), 0
-        stamp = clock.now_ms() % 10**8
-        while (passed := clock.monotonic() - began) < seconds:
-            batches: dict[int, Any] = {}
-            due = int(passed * rate)
-            while sent < due:
-                key, value = next(endless)
-                partition = zlib.crc32(key) % settings.partitions
-                batch = batches.get(partition)
-                if batch is None:
-                    batch = batches[partition] = producer.create_batch()
-                # The first id in the line is the connection's.
-                fresh = value.replace(b'"id":"', b'"id":"%d-%d-' % (stamp, sent), 1)
-                batch.append(key=key, value=fresh, timestamp=None)
-                sent += 1
-            at = clock.monotonic()
-            for partition, batch in batches.items():
-                future = await producer.send_batch(batch, topic, partition=partition)
-                answers.add(asyncio.create_task(_note(future, at, partition, batch.record_count(), watch)))
-            if advance is not None:
-                advance(sum(b.record_count() for b in batches.values()))
-            answers = {a for a in answers if not a.done()}
-            await asyncio.sleep(max(0.0, TICK_SECONDS - (clock.monotonic() - at)))
-        await asyncio.gather(*answers)
-    finally:
-        await producer.stop()
+class Sending:
+    """Events at a steady rate.  `pace` is how much faster event time runs than the clock."""
+
+    def __init__(self, settings: Settings, rate: int, watch: Watch, *, pace: float) -> None:
+        self._settings = settings
+        self._rate = rate
+        self._watch = watch
+        self._pace = pace
+        self._topic = CONNECTIONS.name(prefix=settings.topic_prefix, app=settings.app_id)
+        self._events: Iterator[tuple[bytes, int, list[bytes]]] = cycle(
+            [
+                (key, zlib.crc32(key) % settings.partitions, _PLACES.split(value))
+                for key, value in bench.events(PREPARED)
+            ]
+        )
+        self._number = 0
+
+    async def run(
+        self,
+        seconds: int,
+        *,
+        started_ms: int,
+        look: Callable[[], Any] = lambda: None,
+        advance: Callable[[int], Any] = lambda _n: None,
+    ) -> None:
+        """`look` is called SAMPLES times on the way."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka.split(","), enable_idempotence=True, max_batch_size=1 << 20
+        )
+        await producer.start()
+        answers: set[asyncio.Task[None]] = set()
+        try:
+            began, sent, looked = clock.monotonic(), 0, 0
+            while (passed := clock.monotonic() - began) < seconds:
+                due = int(passed * self._rate)
+                batches = self._batches(producer, due - sent, started_ms + int(passed * self._pace * 1000))
+                at = clock.monotonic()
+                for partition, batch in batches.items():
+                    future = await producer.send_batch(batch, self._topic, partition=partition)
+                    answers.add(asyncio.create_task(_note(future, at, partition, batch.record_count(), self._watch)))
+                advance(due - sent)
+                sent = due
+                if passed >= (looked + 1) * seconds / (SAMPLES + 1):
+                    looked += 1
+                    look()
+                answers = {a for a in answers if not a.done()}
+                await asyncio.sleep(max(0.0, TICK_SECONDS - (clock.monotonic() - at)))
+            await asyncio.gather(*answers)
+        finally:
+            await producer.stop()
+
+    def _batches(self, producer: Any, count: int, time_ms: int) -> dict[int, Any]:
+        batches: dict[int, Any] = {}
+        for _ in range(count):
+            key, partition, (head, middle, tail) = next(self._events)
+            batch = batches.get(partition)
+            if batch is None:
+                batch = batches[partition] = producer.create_batch()
+            self._number += 1
+            value = b"%b%d%b%x%b" % (head, time_ms, middle, self._number, tail)
+            batch.append(key=key, value=value, timestamp=None)
+        return batches
 
 
 async def _note(future: Any, at: float, partition: int, events: int, watch: Watch) -> None:

@@ -87,11 +87,12 @@ def bench_worker(events: Annotated[int, typer.Option("--events", help="How many 
 def bench_latency(
     rate: Annotated[int, typer.Option("--rate", help="Events per second")] = 10_000,
     seconds: Annotated[int, typer.Option("--seconds", help="For how long")] = 30,
+    days: Annotated[float, typer.Option("--days", help="Event time that passes meanwhile")] = 0,
 ) -> None:
     """How long an event takes to become visible in reports.  Example: activity bench latency --rate 10000"""
     from deploy import bench_latency
 
-    bench_latency.run(rate, seconds)
+    bench_latency.run(rate, seconds, days)
 
 
 def main() -> None:

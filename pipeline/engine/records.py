@@ -38,4 +38,6 @@ def _getall(self: Any, max_records: int | None = None) -> list[Any]:
     partition.next_fetch_offset = position
     self._update_position()
     self._partition_records = None
+    # Its unused iterator and it hold each other, and with them the whole answer of the broker.
+    partition._records_iterator = None
     return out

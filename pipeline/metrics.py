@@ -46,7 +46,11 @@ CATALOGUE = (
         "Changelog records of an earlier owner that were refused",
         ("topic",),
     ),
-    Metric("activity_visible_seconds", "histogram", "From a source record's append until its effect can be queried"),
+    Metric(
+        "activity_visible_seconds",
+        "histogram",
+        "From the append of the oldest source record behind a ledger until its effect can be queried",
+    ),
     Metric("activity_reports_runs_total", "counter", "Report runs by kind and final state", ("kind", "state")),
     Metric("activity_reports_build_seconds", "histogram", "Length of building one report", ("kind",)),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import random
 import signal
 import socket
 import subprocess
@@ -18,19 +19,26 @@ log = logs.logger("stack")
 QUICK_SECONDS = 10.0
 QUICK_FAILURES = 5
 LOG_BYTES = 20 << 20
+# Below every system's own range for outgoing connections: one of those must not take a port between our look and the server's start.
+PORTS = range(15_000, 30_000)
 
 
 def free_port(preferred: int = 0) -> int:
-    """A free loopback port, the preferred one if it is free."""
-    for port in (preferred, 0):
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(s.getsockname()[1])
-    raise ConfigError("no free port on 127.0.0.1")
+    """A port of 127.0.0.1 that nobody listens on: the preferred one if it is free.  Raises ConfigError."""
+    for port in (preferred, *random.sample(PORTS, 100)):
+        if port and _free(port):
+            return port
+    raise ConfigError(f"no free port between {PORTS.start} and {PORTS.stop}; stop something that listens there")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass

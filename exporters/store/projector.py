@@ -243,17 +243,16 @@ class Projector(threading.Thread):
 
     def _project(self, consumer: Any, taken: dict[TopicPartition, list[Any]]) -> None:
         columns: dict[str, list[tuple[Any, ...]]] = {"connections": [], "sign_ins": [], "accounts": []}
-        newest = 0
+        waiting: list[int] = []
         for tp, records in taken.items():
             progress = self._progress[tp]
             match progress.role:
                 case topics.CONNECTIONS_CHANGELOG.role | topics.AUTHENTICATIONS_CHANGELOG.role:
-                    self._changelog(progress, records, columns["connections"])
+                    waiting += self._changelog(progress, records, columns["connections"])
                 case topics.AUTHENTICATIONS.role:
                     self._sign_ins(progress, records, columns["sign_ins"])
                 case _:
                     self._accounts(records, columns["accounts"])
-            newest = max(newest, records[-1].timestamp)
         for tp, progress in self._progress.items():
             position = consumer.position(tp) if tp in taken or progress.verdicts is None else progress.next
             if position > progress.next:
@@ -282,8 +281,9 @@ class Projector(threading.Thread):
             for p in moved:
                 p.moved = False
             self._announce()
-            if newest:
-                self._metrics["activity_visible_seconds"].observe(max(0.0, (clock.now_ms() - newest) / 1000))
+            now = clock.now_ms()
+            for since in waiting:
+                self._metrics["activity_visible_seconds"].observe(max(0.0, (now - since) / 1000))
 
     def _announce(self) -> None:
         ledgers: dict[str, dict[int, int]] = {"connections": {}, "authentications": {}}
@@ -303,7 +303,9 @@ class Projector(threading.Thread):
             self._through = {"connections": ledgers["connections"], "authentications": both, "directory": directory}
             self._advanced.notify_all()
 
-    def _changelog(self, progress: Progress, records: list[Any], rows: list[tuple[Any, ...]]) -> None:
+    def _changelog(self, progress: Progress, records: list[Any], rows: list[tuple[Any, ...]]) -> list[int]:
+        """Returns since when the source records behind each ledger waited, UTC ms."""
+        waiting = []
         reader, number = progress.reader, progress.number
         keeps = progress.role == topics.CONNECTIONS_CHANGELOG.role
         for record in records:
@@ -315,6 +317,8 @@ class Projector(threading.Thread):
                 if reader.accepts(record.offset, key, state.epoch):
                     progress.ledger, progress.lost = state.ledger.offset, state.ledger.lost
                     progress.moved = True
+                    if state.ledger.waiting_since:
+                        waiting.append(state.ledger.waiting_since)
                 else:
                     self._refused(progress)
             elif not keeps:
@@ -332,6 +336,7 @@ class Projector(threading.Thread):
                     r.success, r.failed_dns, r.failed_other, r.bytes_transferred, r.bytes_received, r.relay, r.p2p,
                     r.last_access, list(r.client_ips.items()), list(r.devices),
                 ))  # fmt: skip
+        return waiting
 
     def _refused(self, progress: Progress) -> None:
         self._metrics["activity_store_refused_records_total"].labels(progress.topic).inc()

@@ -63,6 +63,8 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def timestamp(self) -> int: ...
 
 
 R = TypeVar("R", bound=Rollup)
@@ -152,6 +154,8 @@ class Partition(Generic[R]):
         `now` only paces closing.  Returns the refused records.
         """
         ledger = self.ledger
+        if records and not ledger.waiting_since:
+            ledger.waiting_since = records[0].timestamp
         refused: list[tuple[Record, Rejected]] = []
         duplicates = 0
         # In pieces, so that an event is used while it still lies in the processor's cache.
@@ -222,6 +226,7 @@ class Partition(Generic[R]):
         written = None
         if ledger.offset >= self.floor:
             written = ledger.copy()
+            ledger.waiting_since = 0
             rows.append((LEDGER, encode_ledger(epoch, written)))
             self.ledger_due = False
         return Flush(rows, written) if rows else None

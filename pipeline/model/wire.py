@@ -34,6 +34,9 @@ class Ledger(msgspec.Struct, omit_defaults=False):
     gaps: int = 0  # holes in the log itself: control records, compaction
     lost: int = 0  # offsets that retention took before they were read
     max_event_time: int = 0  # UTC ms, 0: none yet
+    waiting_since: int = (
+        0  # when the first record since the ledger before was appended to the source, UTC ms, 0: no record
+    )
     source_id: str = ""  # topic ids, so that a recreated topic is noticed
     changelog_id: str = ""
 

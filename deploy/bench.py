@@ -43,15 +43,13 @@ def worker(count: int) -> None:
         Stack(Path(directory), servers_only=True) as stack,
     ):
         settings = stack.settings()
-        sender = Sender(settings)
         size = 0
-        with console.progress("writing events", count) as advance:
+        with Sender(settings) as sender, console.progress("writing events", count) as advance:
             for n, (key, value) in enumerate(events(count)):
                 sender.send(CONNECTIONS, key=key, value=value)
                 size += len(value)
                 if n % 10_000 == 0:
                     advance(10_000)
-        sender.flush()
         began = clock.monotonic()
         log = (stack.data / "logs" / "worker.log").open("ab")
         process = psutil.Popen(

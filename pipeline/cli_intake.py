@@ -49,19 +49,18 @@ def ingest(
         paths = [Path(f) for f in files if f != "-"]
         if paths and not (again or follow):
             intake.refuse_known(settings, paths)
-        sender = Sender(settings)
         if follow or "-" in files:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda n, _frame: stopping.append(n))
-        if follow and paths:
-            intake.follow(sender, [intake.Tail(p) for p in paths], account, lambda: bool(stopping))
-        else:
-            for path in paths:
-                with console.progress(path.name, path.stat().st_size if path.exists() else 0) as advance:
-                    intake.send_file(sender, path, account, advance)
-        if "-" in files:
-            intake.send_stream(sender, intake.stdin(), account, lambda: bool(stopping))
-        sender.close()
+        with Sender(settings) as sender:
+            if follow and paths:
+                intake.follow(sender, [intake.Tail(p) for p in paths], account, lambda: bool(stopping))
+            else:
+                for path in paths:
+                    with console.progress(path.name, path.stat().st_size if path.exists() else 0) as advance:
+                        intake.send_file(sender, path, account, advance)
+            if "-" in files:
+                intake.send_stream(sender, intake.stdin(), account, lambda: bool(stopping))
     if as_json:
         console.stdout.print_json(json.dumps(account.as_dict()))
         return
@@ -110,10 +109,7 @@ def rejects_list(
 
     chosen = rejects.choose(rejects.rejects(settings_module.load(data)), ids="", reason=reason)
     counts = Counter(r.reason for r in chosen)
-    rows = [
-        {"id": r.id, "reason": r.reason, "path": r.path, "at": iso(r.at), "bytes": len(r.value or b"")}
-        for r in chosen[:limit]
-    ]
+    rows = [{"id": r.id, "reason": r.reason, "path": r.path, "at": iso(r.at), "bytes": r.size} for r in chosen[:limit]]
     if as_json:
         console.stdout.print_json(json.dumps({"counts": counts, "rejects": rows}))
         return
@@ -135,6 +131,8 @@ def rejects_replay(
     if not (ids or reason or every):
         raise RequestError("say which: --ids, --reason or --all")
     settings = settings_module.load(data)
-    console.say(
-        f"{rejects.replay(settings, rejects.choose(rejects.rejects(settings), ids=ids, reason=reason))} sent again"
-    )
+    chosen = rejects.choose(rejects.rejects(settings), ids=ids, reason=reason)
+    sent = rejects.replay(settings, chosen)
+    console.say(f"{sent} sent again")
+    if sent < len(chosen):
+        console.say(f"{len(chosen) - sent} cannot be: the place they name as their origin is not one of ours")

@@ -88,16 +88,15 @@ def import_accounts(settings: Settings, path: Path, *, replace: bool) -> Counter
             have[key] = record.value
         else:
             have.pop(key, None)
-    sender, done = Sender(settings), Counter[str]()
-    for id_, account in accounts.items():
-        value = orjson.dumps(account, option=orjson.OPT_SORT_KEYS)
-        what = "added" if id_ not in have else "unchanged" if have[id_] == value else "changed"
-        done[what] += 1
-        if what != "unchanged":
-            sender.send(DIRECTORY, key=id_.encode(), value=value)
-    for id_ in set(have) - set(accounts) if replace else ():
-        sender.send(DIRECTORY, key=id_.encode(), value=None)
-        done["removed"] += 1
-    sender.flush()
-    sender.close()
+    done = Counter[str]()
+    with Sender(settings) as sender:
+        for id_, account in accounts.items():
+            value = orjson.dumps(account, option=orjson.OPT_SORT_KEYS)
+            what = "added" if id_ not in have else "unchanged" if have[id_] == value else "changed"
+            done[what] += 1
+            if what != "unchanged":
+                sender.send(DIRECTORY, key=id_.encode(), value=value)
+        for id_ in set(have) - set(accounts) if replace else ():
+            sender.send(DIRECTORY, key=id_.encode(), value=None)
+            done["removed"] += 1
     return done

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline import console
 from pipeline import settings as settings_module
 from pipeline.cli import Data, Json
-from pipeline.errors import RequestError
+from pipeline.errors import EXIT_REQUEST, EXIT_SIGNAL, RequestError
 from pipeline.settings import DEFAULT_DATA
+
+if TYPE_CHECKING:
+    from pipeline.intake import ingest as intake
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 users_app = typer.Typer(no_args_is_help=True, help="The directory of accounts.")
@@ -36,35 +38,29 @@ def ingest(
     Use one source per gateway: the same connection from a connector's log and from an S3 export is two events.
     """
     from pipeline.intake import ingest as intake
-    from pipeline.intake.records import Sender
 
     settings = settings_module.load(data)
-    account = intake.Account()
-    stopping: list[int] = []
-    if dry_run:
-        for name in files:
-            intake.fingerprint(Path(name))
-            intake.dry_run(Path(name), account)
-    else:
-        paths = [Path(f) for f in files if f != "-"]
-        if paths and not (again or follow):
-            intake.refuse_known(settings, paths)
-        if follow or "-" in files:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda n, _frame: stopping.append(n))
-        with Sender(settings) as sender:
-            if follow and paths:
-                intake.follow(sender, [intake.Tail(p) for p in paths], account, lambda: bool(stopping))
-            else:
-                for path in paths:
-                    with console.progress(path.name, path.stat().st_size if path.exists() else 0) as advance:
-                        intake.send_file(sender, path, account, advance)
-            if "-" in files:
-                intake.send_stream(sender, intake.stdin(), account, lambda: bool(stopping))
+    account, refused = intake.Account(), 0
+    with intake.stopping() as asked:
+        if dry_run:
+            intake.dry_run(files, account, lambda: bool(asked))
+        elif follow and files != [intake.STANDARD_INPUT]:
+            intake.follow(settings, files, account, lambda: bool(asked))
+        else:
+            refused = intake.ingest(settings, files, account, lambda: bool(asked), again=again)
+    if refused < len(files):
+        _say_account(account, dry_run=dry_run, as_json=as_json)
+    if asked and not follow and files != [intake.STANDARD_INPUT]:
+        raise typer.Exit(EXIT_SIGNAL + asked[0])
+    if refused:
+        raise typer.Exit(EXIT_REQUEST)
+
+
+def _say_account(account: intake.Account, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         console.stdout.print_json(json.dumps(account.as_dict()))
         return
-    console.say(f"read {account.read} lines")
+    console.say(f"read {account.read} lines" + (f" after the first {account.resumed}" if account.resumed else ""))
     for topic, count in sorted(account.sent.items()):
         console.say(f"  {count} {'would be events of' if dry_run else 'sent to'} {topic}")
     for kind, count in sorted(account.skipped.items()):

@@ -16,6 +16,7 @@ EXIT_OK = 0
 EXIT_REQUEST = 1
 EXIT_CONFIG = 2
 EXIT_BUG = 70
+EXIT_SIGNAL = 128  # plus the signal's number, as shells have it
 
 
 class Problem(Exception):  # noqa: N818 - its children carry the name of the remedy

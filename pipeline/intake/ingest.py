@@ -1,30 +1,38 @@
-"""Taking files and streams in: everything that could be an event is sent, everything else is counted, a file only once."""
+"""Taking files and streams in: everything that could be an event is sent, everything else is counted, a file only once.
+
+A file's progress is marked every 4,096 lines, after they are stored.  A run that dies is gone on with by running it again: at most the lines behind
+the newest mark are sent twice.  Their copies lie within the duplicates' window (16,384 records of the partition, 24 hours) unless more than 12,288
+other records or a day came in between; lines that are refused are refused twice.  Of a followed file at most the last 512 KiB are sent twice.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-import orjson
-
-from pipeline import clock
-from pipeline.errors import ConfigError, RequestError
-from pipeline.intake.lines import Line, addressed, of_file, of_line
-from pipeline.intake.records import Sender, read
+from pipeline import clock, console
+from pipeline.errors import ConfigError
+from pipeline.intake.lines import TOO_LONG, Line, addressed, lines
+from pipeline.intake.marks import Mark, marks, remember
+from pipeline.intake.records import Sender
+from pipeline.intake.sources import Stopped, content, fingerprint, standard_input
+from pipeline.intake.tail import Tail
 from pipeline.model.dialects import decode_authentication, decode_connection
 from pipeline.model.events import Rejected
 from pipeline.model.times import iso
 from pipeline.settings import Settings
-from pipeline.topics import AUTHENTICATIONS, INGESTED
+from pipeline.topics import AUTHENTICATIONS
 
+MARK_LINES = 4096
 FLUSH_SECONDS = 0.2
 IDLE_SECONDS = 0.1
+STANDARD_INPUT = "-"
+
+Advance = Callable[[int], None]
 
 
 @dataclass
@@ -32,6 +40,7 @@ class Account:
     """What became of every line."""
 
     read: int = 0
+    resumed: int = 0  # lines that an earlier run had stored
     sent: Counter[str] = field(default_factory=Counter)  # by topic
     skipped: Counter[str] = field(default_factory=Counter)  # by kind
     too_long: list[int] = field(default_factory=list)  # line numbers, the first hundred
@@ -43,13 +52,14 @@ class Account:
         if not line.skipped:
             return True
         self.skipped[line.skipped] += 1
-        if line.skipped.startswith("longer") and len(self.too_long) < 100:
+        if line.skipped == TOO_LONG and len(self.too_long) < 100:
             self.too_long.append(line.number)
         return False
 
     def as_dict(self) -> dict[str, object]:
         return {
             "read": self.read,
+            "resumed": self.resumed,
             "sent": dict(self.sent),
             "skipped": dict(self.skipped),
             "too_long_lines": self.too_long,
@@ -57,135 +67,163 @@ class Account:
         }
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 of the content.  Raises ConfigError."""
+@contextmanager
+def stopping() -> Iterator[list[int]]:
+    """The signals that asked for an end; a second one does not wait for it."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with path.open("rb") as source:
-            return hashlib.file_digest(source, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); give another file") from None
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def known(settings: Settings) -> dict[str, int]:
-    """{fingerprint: when} of the files taken in before."""
-    return {(r.key or b"").decode(): r.timestamp for r in read(settings, INGESTED) if r.value}
+def dry_run(names: list[str], account: Account, stopped: Stopped) -> None:
+    """Decode here instead of sending; duplicates are not judged.  Raises ConfigError."""
+    for name in names:
+        if name == STANDARD_INPUT:
+            for line in lines(standard_input(stopped)):
+                _judge(line, account)
+            continue
+        with content(Path(name)) as (source, position), _progress(Path(name)) as advance:
+            for line in _advancing(lines(source), position, advance):
+                _judge(line, account)
+                if stopped():
+                    return
 
 
-def send_file(sender: Sender, path: Path, account: Account, advance: Callable[[int], None]) -> None:
-    """Send a file whole and remember it after everything is stored."""
-    mark = fingerprint(path)
-    with path.open("rb") as source:
-        at = 0
-        for line in of_file(source):
-            if account.note(line):
-                _send(sender, line.value, account)
-            if account.read % 1000 == 0:
-                advance(source.tell() - at)
-                at = source.tell()
-    sender.flush()
-    sender.send(INGESTED, key=mark.encode(), value=orjson.dumps({"name": path.name, "bytes": path.stat().st_size}))
-    sender.flush()
+def _judge(line: Line, account: Account) -> None:
+    if not account.note(line):
+        return
+    topic, _ = addressed(line.value)
+    decode = decode_authentication if topic is AUTHENTICATIONS else decode_connection
+    try:
+        decode(line.value, clock.now_ms())
+    except Rejected as rejected:
+        account.rejected[rejected.reason.value] += 1
+    else:
+        account.sent[topic.role] += 1
 
 
-def refuse_known(settings: Settings, paths: list[Path]) -> None:
-    """Raises RequestError for the first file that was taken in before."""
-    before = known(settings)
+def ingest(settings: Settings, names: list[str], account: Account, stopped: Stopped, *, again: bool) -> int:
+    """Send files and, for `-`, standard input; how many files were refused because they had been taken in before.
+
+    Every file is read once before anything is sent.  Raises ConfigError, Unavailable.
+    """
+    settings.needs("kafka")
+    paths = [Path(name) for name in names if name != STANDARD_INPUT]
+    prints = []
     for path in paths:
-        if (when := before.get(fingerprint(path))) is not None:
-            raise RequestError(f"{path} was taken in before ({iso(when)}); give --again to send it once more")
-
-
-def dry_run(path: Path, account: Account) -> None:
-    """Decode here instead of sending; duplicates are not judged."""
-    with path.open("rb") as source:
-        for line in of_file(source):
-            if not account.note(line):
+        with _progress(path, "looking at ") as advance:
+            prints.append(fingerprint(path, advance))
+    known = marks(settings) if paths and not again else {}
+    refused = 0
+    with Sender(settings) as sender:
+        for path, mark in zip(paths, prints, strict=True):
+            before = known.get(mark, Mark(done=False, lines=0))
+            if before.done:
+                console.say(f"{path} was taken in before ({iso(before.at)}); give --again to send it once more")
+                refused += 1
                 continue
-            topic, _ = addressed(line.value)
-            decode = decode_authentication if topic is AUTHENTICATIONS else decode_connection
-            try:
-                decode(line.value, clock.now_ms())
-            except Rejected as rejected:
-                account.rejected[rejected.reason.value] += 1
-            else:
-                account.sent[topic.role] += 1
+            if stopped():
+                break
+            if before.lines:
+                console.say(f"{path}: going on after line {before.lines}, where an earlier run had stored everything")
+            with _progress(path) as advance:
+                send_file(sender, path, mark, account, stopped, advance, skip=before.lines)
+            if mark:
+                known[mark] = Mark(done=True, lines=0, at=clock.now_ms())
+        if STANDARD_INPUT in names and not stopped():
+            _send_stream(sender, account, stopped)
+    return refused
 
 
-def _send(sender: Sender, value: bytes, account: Account) -> None:
-    topic, key = addressed(value)
-    sender.send(topic, key=key, value=value)
+def send_file(
+    sender: Sender, path: Path, mark: str, account: Account, stopped: Stopped, advance: Advance, *, skip: int = 0
+) -> None:
+    """Send a file from after its first `skip` lines on; mark what is stored under `mark`, its fingerprint."""
+    done = 0
+    with content(path) as (source, position):
+        for done, line in enumerate(_advancing(lines(source), position, advance), 1):
+            if done <= skip:
+                account.resumed += 1
+                continue
+            if account.note(line):
+                _send(sender, line, account)
+            if done % MARK_LINES == 0 or stopped():
+                _store(sender, mark, Mark(done=False, lines=done), path)
+            if stopped():
+                console.say(f"{path}: stopped after line {done}; give it again to go on from there")
+                return
+    _store(sender, mark, Mark(done=True, lines=done), path)
+
+
+def _store(sender: Sender, key: str, mark: Mark, path: Path) -> None:
+    sender.flush()
+    if key:  # an empty file is like any other empty one
+        remember(sender, key, mark, name=path.name)
+        sender.flush()
+
+
+def _send(sender: Sender, line: Line, account: Account) -> None:
+    topic, key = addressed(line.value)
+    sender.send(topic, key=key, value=line.value)
     account.sent[topic.role] += 1
 
 
-class Tail:
-    """A growing file, step by step: appended lines, truncation and rotation; a line counts when its newline is there."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: BinaryIO | None = None
-        self._rest = b""
-        self._number = 0
-
-    def step(self) -> list[Line]:
-        """What was added since the last step."""
-        try:
-            now = self._path.stat()
-        except FileNotFoundError:
-            return self._drain()
-        if self._file is not None:
-            mine = os.fstat(self._file.fileno())
-            if (mine.st_ino, mine.st_dev) != (now.st_ino, now.st_dev):
-                last = self._drain()
-                self._file.close()
-                self._file, self._rest = None, b""
-                return last + self.step()
-            if now.st_size < self._file.tell():  # copied away and truncated
-                self._file.seek(0)
-                self._rest = b""
-        if self._file is None:
-            self._file = self._path.open("rb")
-        return self._drain()
-
-    def _drain(self) -> list[Line]:
-        if self._file is None:
-            return []
-        *whole, self._rest = (self._rest + self._file.read()).split(b"\n")
-        lines = [of_line(self._number + i, raw) for i, raw in enumerate(whole, 1)]
-        self._number += len(whole)
-        return lines
-
-
-def follow(sender: Sender, tails: list[Tail], account: Account, stopped: Callable[[], bool]) -> None:
-    """Send what is appended until `stopped`; what was read is stored before this returns."""
-    while not stopped():
-        lines = [line for tail in tails for line in tail.step()]
-        for line in lines:
-            if account.note(line):
-                _send(sender, line.value, account)
-        if lines:
-            sender.flush()
-        else:
-            clock.pause(IDLE_SECONDS)
-
-
-def send_stream(sender: Sender, source: BinaryIO, account: Account, stopped: Callable[[], bool]) -> None:
-    """Send standard input line by line; a pause in the input never holds lines back."""
+def _send_stream(sender: Sender, account: Account, stopped: Stopped) -> None:
     flushed = clock.monotonic()
-    for number, raw in enumerate(_lines(source), 1):
-        line = of_line(number, raw)
+    for line in lines(standard_input(stopped)):
         if account.note(line):
-            _send(sender, line.value, account)
+            _send(sender, line, account)
         if clock.monotonic() - flushed >= FLUSH_SECONDS:
             sender.flush()
             flushed = clock.monotonic()
-        if stopped():
-            break
-    sender.flush()
 
 
-def _lines(source: BinaryIO) -> Iterator[bytes]:
-    yield from iter(source.readline, b"")
+def follow(settings: Settings, names: list[str], account: Account, stopped: Stopped) -> None:
+    """Send what is appended to files until `stopped`.  Raises ConfigError, Unavailable."""
+    if STANDARD_INPUT in names:
+        raise ConfigError("standard input is followed as it is; leave --follow or the files out")
+    settings.needs("kafka")
+    known = marks(settings)
+    tails = [(Path(name), Tail(Path(name), known)) for name in names]
+    for path, _ in tails:
+        if not path.exists():
+            console.say(f"{path} is not there yet; waiting for it")
+    with Sender(settings) as sender:
+        while not stopped():
+            fresh = [(path, tail, found) for path, tail in tails if (found := tail.step())]
+            for _, _, found in fresh:
+                for line in found:
+                    if account.note(line):
+                        _send(sender, line, account)
+            if fresh:
+                sender.flush()
+            else:
+                clock.pause(IDLE_SECONDS)
+            for path, tail, _ in fresh:
+                if (mark := tail.mark()) is not None:
+                    remember(sender, *mark, name=path.name)
+    for _, tail in tails:
+        tail.close()
 
 
-def stdin() -> BinaryIO:
-    return sys.stdin.buffer
+def _progress(path: Path, label: str = "") -> AbstractContextManager[Advance]:
+    return console.progress(label + path.name, path.stat().st_size if path.exists() else 0)
+
+
+def _advancing(found: Iterator[Line], position: Callable[[], int], advance: Advance) -> Iterator[Line]:
+    before = 0
+    for count, line in enumerate(found):
+        yield line
+        if count % 1000 == 0:
+            advance(position() - before)
+            before = position()

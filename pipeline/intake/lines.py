@@ -1,15 +1,18 @@
 """Files and streams as lines to send: what a connector's chatter is and what an event may be is decided here, whether it is one by the worker.
 
-A line that begins with `{` is sent as it is, whole or broken.  Rows of the network-events CSV become objects of the CSV's own columns.
+The form is seen from the first bytes.  A connector's log and NDJSON go line by line: what begins with `{`, after an `ANALYTICS ` prefix or not, is sent
+as it is, whole or broken; other text is chatter.  Of JSON arrays each element is sent as its bytes are.  Rows of the network-events CSV become objects
+of the CSV's own columns; a row with more or fewer cells than the header has, whose values cannot be told apart, is sent as an array of its cells, which
+the worker refuses.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
+import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -19,28 +22,50 @@ from pipeline.topics import AUTHENTICATIONS, CONNECTIONS, MAX_RECORD_BYTES, Topi
 
 PREFIX = b"ANALYTICS {"
 CSV_COLUMNS = (b"start_time", b"end_time", b"status")
-GZIP_MAGIC = b"\x1f\x8b"
 BOM = b"\xef\xbb\xbf"
+HEAD_BYTES = 4096
+PIECE_BYTES = 1 << 16
 
 # The longest value, its prefix and its line end; a longer line is cut here and cannot be sent.
 READ_BYTES = MAX_RECORD_BYTES + 64
 
 BLANK, CHATTER, TOO_LONG = "blank", "chatter", "longer than 1 MiB"
 
+# A log line may begin with a bracket too ("[10:00:00] started"), but not with these two signs.
+_ARRAY = re.compile(rb"\s*\[\s*[{\]]")
+_OUTSIDE = re.compile(rb"\[")
+_INSIDE = re.compile(rb'["{}\[\],]')
+_TEXT = re.compile(rb'["\\]')
+
 
 class Line(NamedTuple):
-    """One line: either `value` to send, or why not (`skipped`)."""
+    """One line, row or element: either `value` to send, or why not (`skipped`)."""
 
     number: int
     value: bytes
     skipped: str = ""
 
 
+def lines(source: io.BufferedReader) -> Iterator[Line]:
+    """Everything in a source, in its order; lines wait for nothing but their own end."""
+    if source.peek(3)[:3] == BOM:
+        source.read(3)
+    head = source.peek(HEAD_BYTES)[:HEAD_BYTES]
+    first = head.lstrip().split(b"\n", 1)[0].lower()
+    if _ARRAY.match(head):
+        yield from _of_arrays(source)
+    elif all(column in first for column in CSV_COLUMNS) and not first.startswith(b"{"):
+        yield from _of_csv(source)
+    else:
+        for number, raw in enumerate(_bounded(source), 1):
+            yield of_line(number, raw)
+
+
 def of_line(number: int, raw: bytes) -> Line:
     """Judge one line of NDJSON or of a connector's log."""
     if len(raw) >= READ_BYTES:
         return Line(number, b"", TOO_LONG)
-    text = raw.strip(b" \t\r\n")
+    text = raw.removeprefix(BOM).strip(b" \t\r\n")
     if not text:
         return Line(number, b"", BLANK)
     if not text.startswith(b"{"):
@@ -48,24 +73,11 @@ def of_line(number: int, raw: bytes) -> Line:
         if at < 0:
             return Line(number, b"", CHATTER)
         text = text[at + len(PREFIX) - 1 :]
-    return Line(number, b"", TOO_LONG) if len(text) > MAX_RECORD_BYTES else Line(number, text)
+    return _fitting(number, text)
 
 
-def of_file(source: BinaryIO) -> Iterator[Line]:
-    """All lines of a seekable file; what form it has is seen from its first bytes."""
-    head = source.read(2)
-    source.seek(0)
-    if head == GZIP_MAGIC:
-        source = gzip.GzipFile(fileobj=source)  # type: ignore[assignment]
-    buffered: Any = io.BufferedReader(source, 1 << 20)
-    if buffered.peek(3)[:3] == BOM:
-        buffered.read(3)
-    first = buffered.peek(4096)[:4096].split(b"\n", 1)[0].strip().lower()
-    if all(column in first for column in CSV_COLUMNS) and not first.startswith((b"{", b"[")):
-        yield from _of_csv(buffered)
-        return
-    for number, raw in enumerate(_bounded(buffered), 1):
-        yield of_line(number, raw)
+def _fitting(number: int, value: bytes) -> Line:
+    return Line(number, b"", TOO_LONG) if len(value) > MAX_RECORD_BYTES else Line(number, value)
 
 
 def _bounded(source: io.BufferedReader) -> Iterator[bytes]:
@@ -77,17 +89,71 @@ def _bounded(source: io.BufferedReader) -> Iterator[bytes]:
         yield whole
 
 
+def _of_arrays(source: io.BufferedReader) -> Iterator[Line]:
+    """Elements of one JSON array after the other, cut at their commas; an element that does not end goes whole, as broken as it is."""
+    piece, number, depth, in_text, at = b"", 0, 0, False, 0
+    while chunk := source.read1(PIECE_BYTES):
+        start = 0
+        while sign := (_TEXT if in_text else _INSIDE if depth else _OUTSIDE).search(chunk, at):
+            what, at, before = sign[0], sign.end(), depth
+            if what == b'"':
+                in_text = not in_text
+            elif what == b"\\":
+                at += 1  # this may lie in the next chunk
+            else:
+                depth += (what in b"[{") - (what in b"]}")
+            if (what == b"," and depth == 1) or (depth != before and 0 in (depth, before)):
+                for line in _elements(_kept(piece, chunk[start : sign.start()]), before, number + 1):
+                    number = line.number
+                    yield line
+                piece, start = b"", at
+        piece, at = _kept(piece, chunk[start:]), max(0, at - len(chunk))
+    yield from _elements(piece, depth, number + 1)
+
+
+def _kept(piece: bytes, more: bytes) -> bytes:
+    return piece + more[: READ_BYTES - len(piece)]
+
+
+def _elements(piece: bytes, depth: int, number: int) -> Iterator[Line]:
+    """What lies between two cuts: one element, or, outside of any array, lines."""
+    if not depth:
+        found = (raw for raw in piece.splitlines() if raw.strip())
+        yield from (of_line(n, raw) for n, raw in enumerate(found, number))
+    elif len(piece) >= READ_BYTES:
+        yield Line(number, b"", TOO_LONG)
+    elif value := piece.strip():
+        yield _fitting(number, value)
+
+
 def _of_csv(source: io.BufferedReader) -> Iterator[Line]:
     # Bytes that are not UTF-8 must reach the worker as such; latin-1 carries any byte through the csv module and back.
-    reader = csv.reader(io.TextIOWrapper(source, encoding="latin-1", newline=""))
-    columns = [c.strip().lower() for c in next(reader)]
-    for row in reader:
-        if not row:
-            yield Line(reader.line_num, b"", BLANK)
+    csv.field_size_limit(MAX_RECORD_BYTES)
+    reader = csv.reader(row.decode("latin-1") for row in _rows(source))
+    columns: list[bytes] = []
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:  # one cell is too long; the reader goes on with the next row
+            yield Line(reader.line_num, b"", TOO_LONG)
             continue
-        pairs = zip(columns, row, strict=False)
-        value = b"{" + b",".join(orjson.dumps(name) + b":" + _quoted(cell) for name, cell in pairs) + b"}"
-        yield Line(reader.line_num, b"", TOO_LONG) if len(value) > MAX_RECORD_BYTES else Line(reader.line_num, value)
+        if not columns:
+            columns = [_quoted(name.strip().lower()) for name in row]
+        elif not row:
+            yield Line(reader.line_num, b"", BLANK)
+        elif len(row) == len(columns):
+            pairs = zip(columns, map(_quoted, row), strict=True)
+            yield _fitting(reader.line_num, b"{" + b",".join(map(b":".join, pairs)) + b"}")
+        else:
+            yield _fitting(reader.line_num, b"[" + b",".join(map(_quoted, row)) + b"]")
+
+
+def _rows(source: io.BufferedReader) -> Iterator[bytes]:
+    for line in _bounded(source):
+        # A row that was cut must not pass as a whole one.
+        yield from line.splitlines(keepends=True) if len(line) < READ_BYTES else [b"x" * READ_BYTES]
 
 
 def _quoted(cell: str) -> bytes:

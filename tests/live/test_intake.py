@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -14,21 +18,24 @@ from deploy import check as checks
 from pipeline import clock, topics
 from pipeline.errors import Unavailable
 from pipeline.intake import rejects
+from pipeline.intake.ingest import MARK_LINES
+from pipeline.intake.marks import marks
 from pipeline.intake.records import read
 from tests.live.system import System, eventually
 from tests.streams import Line
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("intake")]
-BAD = Path(__file__).parents[1] / "samples" / "bad"
+ROOT = Path(__file__).parents[2]
+BAD = ROOT / "tests" / "samples" / "bad"
 MANIFEST = json.loads((BAD / "manifest.json").read_text())
 # What a file can hold but a connector's log never says: ingest skips it, so it reaches the worker only from other producers.
 SKIPPED = {
-    "chatter": {"array", "bare-word", "binary", "deep-10000", "null", "number", "string"},
+    "chatter": {"bare-word", "binary", "deep-10000", "null", "number", "string"},
     "blank": {"blank"},
     "nothing": {"empty"},
 }
-# Ingest leaves the byte order mark out and knows which topic a sign-in belongs to: these are events then.
-MENDED = {"bom", "sign-in-on-connections", "enveloped-sign-in-on-connections"}
+# Ingest leaves the byte order mark out, opens an array and knows which topic a sign-in belongs to: these are events then, two of them the same one.
+MENDED = {"array", "bom", "sign-in-on-connections", "enveloped-sign-in-on-connections"}
 GOOD = b'{"event_type":"closed_connection","timestamp":1774605600000,"user":{"id":"%b"}}'
 
 
@@ -92,7 +99,7 @@ def test_every_bad_sample_becomes_a_reject_that_is_counted_listed_and_replayed(s
     system.produce(Line("connections", None, (BAD / name).read_bytes()) for name in direct)
 
     reasons = Counter(m["reason"] for m in MANIFEST.values())
-    assert counted(system) - before == refused(reasons.elements()) + Counter(applied=len(MENDED))
+    assert counted(system) - before == refused(reasons.elements()) + Counter(applied=len(MENDED) - 1, duplicate=1)
     said = json.loads(system.activity("check", "--json").stdout)
     assert said["ok"]
     assert Counter(said["rejected"]) >= reasons
@@ -187,3 +194,151 @@ def test_a_record_with_an_origin_of_its_producers_own_is_listed_but_never_sent_t
     assert b"1 sent again\n4 cannot be" in done.stderr
     assert counted(system) - before == Counter({"rejected not_json": 6})
     assert ids(system) - known == new
+
+
+def log_of(path: Path, name: str, count: int) -> Path:
+    path.write_bytes(b"".join(b"ANALYTICS " + GOOD % b"%b%d" % (name.encode(), n) + b"\n" for n in range(count)))
+    return path
+
+
+def account_of(done: subprocess.CompletedProcess) -> dict:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def dies(system, file: Path, line: int, number: int) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tests.live.dying_ingest", str(system.stack.data), str(file), str(line)]
+    return subprocess.run([*command, str(int(number))], cwd=ROOT, capture_output=True, check=False)
+
+
+def test_every_form_of_a_file_is_taken_in_once(system, tmp_path):
+    before = counted(system)
+    (tmp_path / "array.json").write_bytes(b"[\n " + b",\n ".join(GOOD % b"array%d" % n for n in range(50)) + b"\n]\n")
+    head = b"start_time,end_time,status,user\n"
+    rows = b"".join(b"2026-03-27 10:00:00.0 UTC,2026-03-27 10:00:0%d.5 UTC,NORMAL,csv\r\n" % n for n in range(7))
+    (tmp_path / "export.csv").write_bytes(b"\xef\xbb\xbf" + head + rows + b"2026-03-27 10:00:00.0 UTC,cut\r\n")
+    log = log_of(tmp_path / "connector.log", "once", 20)
+    files = [str(tmp_path / "array.json"), str(tmp_path / "export.csv"), str(log)]
+    assert account_of(system.activity("ingest", "--json", *files))["sent"] == {"connections": 78}
+    assert counted(system) - before == Counter({"applied": 77, "rejected unknown_type": 1})
+
+    packed = tmp_path / "connector.log.1.gz"
+    packed.write_bytes(gzip.compress(log.read_bytes()))
+    (tmp_path / "empty.log").write_bytes(b"")
+    new = log_of(tmp_path / "new.log", "new", 3)
+    done = system.activity("ingest", str(packed), str(tmp_path / "empty.log"), str(new), str(new))
+    assert done.returncode == 1
+    known, twice, *rest = done.stderr.decode().splitlines()
+    assert f"{packed} was taken in before (20" in known
+    assert "give --again to send it once more" in known
+    assert f"{new} was taken in before" in twice
+    assert rest == ["read 3 lines", "  3 sent to connections"]
+    assert system.activity("ingest", str(tmp_path / "empty.log")).returncode == 0
+    before = counted(system)
+    assert account_of(system.activity("ingest", str(packed), "--again", "--json"))["read"] == 20
+    assert counted(system) - before == Counter(duplicate=20)
+
+
+def test_a_killed_ingest_goes_on_where_it_was_and_every_line_counts_once(system, tmp_path):
+    before = counted(system)
+    total = 3 * MARK_LINES + 1000
+    file = log_of(tmp_path / "killed.log", "killed", total)
+    assert dies(system, file, 2 * MARK_LINES + 3000, signal.SIGKILL).returncode == -signal.SIGKILL
+    account = account_of(system.activity("ingest", str(file), "--json"))
+    assert account["resumed"] == 2 * MARK_LINES
+    assert account["sent"] == {"connections": total - 2 * MARK_LINES}
+    found = counted(system) - before
+    assert found["applied"] == total
+    assert found["duplicate"] <= MARK_LINES
+    assert set(found) <= {"applied", "duplicate"}
+    assert system.activity("ingest", str(file)).returncode == 1
+
+
+def test_an_ingest_that_is_asked_to_stop_sends_nothing_twice(system, tmp_path):
+    before = counted(system)
+    file = log_of(tmp_path / "stopped.log", "stopped", 5000)
+    done = dies(system, file, 4500, signal.SIGTERM)
+    assert f"{file}: stopped after line 4500; give it again to go on from there\n" == done.stderr.decode()
+    done = system.activity("ingest", str(file))
+    assert done.stderr.decode().splitlines() == [
+        f"{file}: going on after line 4500, where an earlier run had stored everything",
+        "read 500 lines after the first 4500",
+        "  500 sent to connections",
+    ]
+    assert counted(system) - before == Counter(applied=5000)
+
+
+class Running:
+    """A verb that goes on until it is asked to stop."""
+
+    def __init__(self, system, *arguments: str, **streams) -> None:
+        command = [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(system.stack.data)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, **streams)
+
+    def __enter__(self) -> subprocess.Popen:
+        return self.process
+
+    def __exit__(self, *args) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+def test_a_followed_file_goes_on_over_growth_rotation_and_death(system, tmp_path):
+    before = counted(system)
+
+    def applied(count):
+        return eventually(lambda: (counted(system) - before)["applied"] >= count)
+
+    log = log_of(tmp_path / "follow.log", "f", 100)
+    with Running(system, "ingest", "--follow", str(log)) as process:
+        applied(100)
+        with log.open("ab") as file:
+            file.write((GOOD % b"grown") + b"\n" + (GOOD % b"half")[:9])
+        applied(101)
+        log.rename(tmp_path / "follow.log.1")
+        with (tmp_path / "follow.log.1").open("ab") as file:
+            file.write((GOOD % b"half")[9:] + b"\n")
+        log_of(log, "g", 50)
+        applied(152)
+        eventually(lambda: 50 in {mark.lines for mark in marks(system.settings).values()})
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    with log.open("ab") as file:
+        file.write((GOOD % b"after") + b"\n")
+    with Running(system, "ingest", "--follow", "--json", str(log), stdout=subprocess.PIPE) as process:
+        applied(153)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate()
+        assert process.returncode == 0
+    assert json.loads(out)["read"] == 1
+    assert counted(system) - before == Counter(applied=153)
+
+
+def test_standard_input_is_sent_as_it_comes_and_a_signal_ends_it(system):
+    before = counted(system)
+    with Running(system, "ingest", "-", stdin=subprocess.PIPE) as process:
+        process.stdin.write((GOOD % b"came") + b"\n" + (GOOD % b"half")[:20])
+        process.stdin.flush()
+        eventually(lambda: (counted(system) - before)["applied"] == 1)
+        process.send_signal(signal.SIGINT)
+        eventually(lambda: process.poll() is not None)
+        assert process.returncode == 0
+        assert b"read 2 lines\n  2 sent to connections\n" in process.stderr.read()
+    assert counted(system) - before == Counter({"applied": 1, "rejected not_json": 1})
+
+
+def test_a_terminal_sees_how_far_it_is(system, tmp_path):
+    file = log_of(tmp_path / "bar.log", "bar", 3000)
+    leader, follower = os.openpty()
+    command = [sys.executable, "-m", "deploy.cli", "ingest", str(file), "--data", str(system.stack.data)]
+    seen = b""
+    with subprocess.Popen(command, cwd=ROOT, stderr=follower, env={**os.environ, "TERM": "xterm"}):
+        os.close(follower)
+        with suppress(OSError):  # the other end is closed
+            while more := os.read(leader, 4096):
+                seen += more
+    os.close(leader)
+    assert b"looking at bar.log" in seen
+    assert "━".encode() in seen
+    assert b"3000 sent to connections" in seen

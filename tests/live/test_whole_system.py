@@ -85,7 +85,7 @@ def test_a_file_is_taken_in_once(system, tmp_path):
     )
     first = system.activity("ingest", str(file), "--json")
     assert json.loads(first.stdout) == {
-        "read": 4, "sent": {"connections": 1}, "skipped": {"chatter": 1, "blank": 1, "longer than 1 MiB": 1}, "too_long_lines": [4], "rejected": {},
+        "read": 4, "resumed": 0, "sent": {"connections": 1}, "skipped": {"chatter": 1, "blank": 1, "longer than 1 MiB": 1}, "too_long_lines": [4], "rejected": {},
     }  # fmt: skip
     again = system.activity("ingest", str(file))
     assert again.returncode == 1

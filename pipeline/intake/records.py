@@ -16,7 +16,7 @@ from pipeline.topics import MIB, Topic
 
 # The client bounds nothing itself: what is read faster than Kafka takes it would fill the memory.
 HELD_BYTES = 32 * MIB
-ANSWER_MS = 10_000
+ANSWER_MS = 5_000
 STORE_SECONDS = 120.0
 SILENCE_SECONDS = 30.0
 

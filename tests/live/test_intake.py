@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
 import signal
@@ -342,3 +344,97 @@ def test_a_terminal_sees_how_far_it_is(system, tmp_path):
     assert b"looking at bar.log" in seen
     assert "━".encode() in seen
     assert b"3000 sent to connections" in seen
+
+
+def directory_of(system) -> dict[str, dict]:
+    """{id: account} as the topic has it."""
+    found = {}
+    for record in read(system.settings, topics.DIRECTORY):
+        found[record.key.decode()] = record.value and json.loads(record.value)
+    return {id_: account for id_, account in found.items() if account}
+
+
+def inactive(system) -> list[list[str]]:
+    _, body = system.report(kind="inactive", days=90)
+    return list(csv.reader(io.StringIO(body.decode(), newline="")))[1:]
+
+
+def test_accounts_come_in_every_form_and_leave_with_replace(system, tmp_path):
+    def users(name: str, content: str, *flags: str) -> dict:
+        (tmp_path / name).write_text(content)
+        return account_of(system.activity("users", "import", str(tmp_path / name), "--json", *flags))
+
+    assert users("a.csv", "id,email,state\n1,Ada@x.example,active\n2,bo@x.example,pending\n") == {"added": 2}
+    assert users("b.json", '[{"id":"2","email":"bo@x.example"},{"id":"3","email":"cy@x.example"}]') == {"changed": 1, "added": 1}  # fmt: skip
+    assert users("c.ndjson", '{"id":"3","email":"cy@x.example"}\n{"id":"4","email":"di@x.example"}\n') == {"unchanged": 1, "added": 1}  # fmt: skip
+    assert set(directory_of(system)) == {"1", "2", "3", "4"}
+    assert [row[0] for row in inactive(system)] == ["ada@x.example", "bo@x.example", "cy@x.example", "di@x.example"]
+    assert users("d.csv", "id,email\n2,bo@x.example\n5,ed@x.example\n", "--replace") == {"unchanged": 1, "added": 1, "removed": 3}  # fmt: skip
+    assert {id_: a["state"] for id_, a in directory_of(system).items()} == {"2": "active", "5": "active"}
+    assert [row[0] for row in inactive(system)] == ["bo@x.example", "ed@x.example"]
+    assert users("d.csv", "id,email\n1,ada@x.example\n", "--replace") == {"added": 1, "removed": 2}
+
+
+@pytest.mark.parametrize("flags", [(), ("--replace",)])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("", "there is no account in it"),
+        ("id,email\n9,good@x.example\n10,\n", "line 3: email is missing"),
+        ('[{"id":"9"', "not a JSON array"),
+    ],
+)
+def test_a_wrong_file_of_accounts_changes_nothing(system, tmp_path, content, says, flags):
+    before = directory_of(system)
+    if content is not None:
+        (tmp_path / "users").write_text(content)
+    done = system.activity("users", "import", str(tmp_path / "users"), *flags)
+    assert done.returncode == 2
+    assert says in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+    assert directory_of(system) == before
+
+
+def every_verb(tmp_path: Path) -> dict[str, tuple[str, ...]]:
+    (tmp_path / "a.log").write_bytes(GOOD % b"a")
+    (tmp_path / "users.csv").write_text("id,email\n1,a@x.example\n")
+    verbs = (
+        ("ingest", str(tmp_path / "a.log")),
+        ("ingest", "-"),
+        ("ingest", "--follow", str(tmp_path / "a.log")),
+        ("users", "import", str(tmp_path / "users.csv")),
+        ("rejects", "list"),
+        ("rejects", "replay", "--all"),
+    )
+    return {" ".join(verb[:2]): verb for verb in verbs}
+
+
+def all_fail(verbs, data: Path, environment: dict[str, str]) -> set[str]:
+    """The lines that the verbs, run side by side, end with; each is one line and exit 2."""
+    command = [sys.executable, "-m", "deploy.cli"]
+    running = [
+        subprocess.Popen([*command, *verb, "--data", str(data)], cwd=ROOT, env={**os.environ, **environment},
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for verb in verbs.values()
+    ]  # fmt: skip
+    said = set()
+    for verb, process in zip(verbs, running, strict=True):
+        out, errors = process.communicate((GOOD % b"a") + b"\n")
+        assert (process.returncode, out, errors.count(b"\n")) == (2, b"", 1), (verb, errors)
+        said.add(errors.decode().strip())
+    return said
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:9092", "nonsense", "127.0.0.1:port"])
+def test_a_kafka_that_does_not_answer_is_one_line_from_every_verb(tmp_path, address):
+    said = all_fail(every_verb(tmp_path), tmp_path, {"ACTIVITY_KAFKA": address})
+    assert said == {f"activity: Kafka at {address} does not answer; start it or correct ACTIVITY_KAFKA"}
+
+
+def test_missing_topics_are_one_line_from_every_verb(system, tmp_path):
+    said = all_fail(every_verb(tmp_path), system.stack.data, {"ACTIVITY_TOPIC_PREFIX": "elsewhere"})
+    assert said == {
+        *(f"activity: the topic elsewhere.{t} is missing; run `activity topics create`" for t in ("ingested", "directory", "rejects")),
+        "activity: elsewhere.connections cannot be written (KafkaTimeoutError); run `activity topics check`",
+    }  # fmt: skip

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up check lock docs simulate bench
+.PHONY: help setup browser demo test up check lock docs simulate bench
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -18,13 +18,20 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+# Debian's Chromium, once; another installation that runs at the same time is waited for.
+browser: ## Install the browser of the browser tests, where this machine allows it
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get -qq -o DPkg::Lock::Timeout=300 update \
+	  && DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	  || echo "NO BROWSER: chromium is not installed and cannot be installed here; the browser tests will be skipped"
+
 demo: setup ## The whole system on real servers, the shipped samples, the three reports; stops by itself
 	@$(BIN)/activity demo
 
 up: setup ## Run the whole system in the foreground until Ctrl-C
 	@$(BIN)/activity up
 
-test: setup ## All tests, those against real servers included
+test: setup browser ## All tests, those against real servers included
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: setup ## Style, types

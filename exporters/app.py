@@ -7,7 +7,7 @@ import ipaddress
 import uvicorn
 
 from exporters.service import Service
-from exporters.web import api
+from exporters.web import site
 from pipeline import logs
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
@@ -24,7 +24,7 @@ def main(settings: Settings) -> None:
     service = Service(settings)
     server = uvicorn.Server(
         uvicorn.Config(
-            api.make(service),
+            site.make(service),
             host=settings.reports_host,
             port=settings.reports_port,
             log_level="warning",

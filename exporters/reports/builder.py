@@ -17,6 +17,7 @@ from pipeline.settings import Settings
 log = logs.logger("builder")
 
 DAY_MS = 24 * 3600 * 1000
+TURN_SECONDS = 0.5
 
 
 class Builder(threading.Thread):
@@ -55,8 +56,9 @@ class Builder(threading.Thread):
         run = self._runs.change(run, WAITING)
         if run.state != WAITING:
             return
-        left = run.timeout_seconds - (clock.now_ms() - run.requested_at) / 1000
-        if not self._projector.wait(run.ends, max(1.0, left)):
+        if not self._complete(run):
+            if self._stopping.is_set() or not self._wanted(run):
+                return
             behind = self._projector.problem or "; ".join(self._projector.behind(run.ends)[:3])
             self._finish(
                 run,
@@ -92,8 +94,28 @@ class Builder(threading.Thread):
             complete_through=run.requested_at,
         )
 
+    def _complete(self, run: Run) -> bool:
+        """Wait for what the run must contain; in short turns, so that a cancelled run holds up nobody."""
+        deadline = clock.monotonic() + max(1.0, run.timeout_seconds - (clock.now_ms() - run.requested_at) / 1000)
+        while (left := deadline - clock.monotonic()) > 0 and self._wanted(run) and not self._stopping.is_set():
+            if self._projector.wait(run.ends, min(left, TURN_SECONDS)):
+                return True
+            if self._projector.problem is not None:
+                return False
+        return False
+
+    def _wanted(self, run: Run) -> bool:
+        now = self._runs.get(run.run)
+        return now is not None and now.state in OPEN
+
+    def forget(self, run: Run) -> None:
+        """Delete a run and its file.  Raises Unavailable."""
+        self._runs.forget(run)
+        self.path(run).unlink(missing_ok=True)
+
     def _finish(self, run: Run, state: str, **fields: object) -> None:
-        self._runs.change(run, state, **fields)
+        if self._runs.change(run, state, **fields).state != READY:
+            self.path(run).unlink(missing_ok=True)  # cancelled or deleted while it was built
         self._metrics["activity_reports_runs_total"].labels(run.kind, state).inc()
 
     def _expire(self) -> None:

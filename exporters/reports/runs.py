@@ -9,6 +9,7 @@ The topic is the truth: a change is a record, changes apply in the topic's order
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -45,7 +46,7 @@ NEXT: dict[str | None, tuple[str, ...]] = {
 
 
 class Run(msgspec.Struct):
-    """One report that was asked for.  Instants UTC ms; `ends` are the source end offsets that it must contain, per role and partition."""
+    """One report that was asked for, `by` whom.  Instants UTC ms; `ends` are the source end offsets that it must contain, per role and partition."""
 
     run: str
     kind: str
@@ -62,6 +63,8 @@ class Run(msgspec.Struct):
     sha256: str | None = None
     error: str | None = None
     notes: list[str] = []
+    by: str = ""
+    recipients: list[str] = []
 
 
 _decoder = msgspec.json.Decoder(Run)
@@ -93,6 +96,7 @@ class Runs(threading.Thread):
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._seen = -1
+        self._listeners: list[Callable[[], object]] = []
         self._producer: Any = None
         self.ready = False
 
@@ -119,20 +123,31 @@ class Runs(threading.Thread):
     def change(self, run: Run, state: str, **fields: Any) -> Run:
         """Write a new state and return the run as the topic then has it.  Raises Unavailable."""
         new = msgspec.structs.replace(run, state=state, changed_at=clock.now_ms(), **fields)
+        self._write(run.run, msgspec.json.encode(new))
+        return self.get(run.run) or msgspec.structs.replace(new, state=CANCELLED)  # gone: somebody deleted it
+
+    def forget(self, run: Run) -> None:
+        """Take a run off the topic.  Raises Unavailable."""
+        self._write(run.run, None)
+
+    def listen(self, told: Callable[[], object]) -> Callable[[], None]:
+        """Have `told` called, in another thread, after every change; the answer ends that."""
+        with self._changed:
+            self._listeners.append(told)
+        return lambda: self._listeners.remove(told)
+
+    def _write(self, key: str, value: bytes | None) -> None:
         try:
             if self._producer is None:
                 self._producer = KafkaProducer(
                     bootstrap_servers=self._settings.kafka.split(","), acks="all", enable_idempotence=True
                 )
-            answer = self._producer.send(
-                self._topic, key=run.run.encode(), value=msgspec.json.encode(new), partition=0
-            ).get(timeout=30)
+            answer = self._producer.send(self._topic, key=key.encode(), value=value, partition=0).get(timeout=30)
         except KafkaError as error:
             raise Unavailable(f"the run could not be written to Kafka ({type(error).__name__}); try again") from None
         with self._changed:
             if not self._changed.wait_for(lambda: self._seen >= answer.offset, 30):
                 raise Unavailable("Kafka does not hand back what was written; try again")
-            return self._runs.get(run.run, new)
 
     def _follow(self) -> None:
         consumer = KafkaConsumer(
@@ -157,5 +172,8 @@ class Runs(threading.Thread):
                         self.ready = True
                     if records:
                         self._changed.notify_all()
+                        told = list(self._listeners)
+                for tell in told if records else ():
+                    tell()
         finally:
             consumer.close()

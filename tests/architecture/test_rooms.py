@@ -27,6 +27,7 @@ DOORS = {
     "clickhouse_connect": ("exporters/store/store.py",),
     "redis": ("deploy/check.py",),
     "fastapi": ("exporters/web/",),
+    "jinja2": ("exporters/web/",),
     "httpx": ("exporters/client.py",),
     "time": ("pipeline/clock.py", "pipeline/engine/"),
     "structlog": ("pipeline/logs.py",),

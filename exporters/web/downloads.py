@@ -1,0 +1,107 @@
+"""A finished file on its way out: as it was made, gzipped, plain or zipped.
+
+Never with Content-Encoding: a browser that unpacks on its own leaves a file whose name lies.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from isal import igzip
+
+from exporters.reports.runs import EXPIRED, READY, Run
+from exporters.service import Service
+from pipeline.errors import RequestError
+
+FORMS = {"gz": "gzip", "plain": "plain", "zip": "zip"}
+_MEDIA = {
+    ".csv": "text/csv; charset=utf-8",
+    ".ndjson": "application/x-ndjson",
+    ".json": "application/json",
+    ".gz": "application/gzip",
+    ".zip": "application/zip",
+}
+_PIECE = 256 << 10
+
+
+def download(service: Service, run: Run, form: str | None) -> Response:
+    """`form` is one of FORMS; None: as it lies there.  Raises RequestError if there is no file."""
+    if run.state == EXPIRED:
+        raise RequestError("this report has expired; ask for it again", status=410, code="expired")
+    path = service.builder.path(run)
+    if run.state != READY or run.file is None or not path.exists():
+        reason = f": {run.error}" if run.error else ""
+        raise RequestError(f"this report is {run.state}; there is no file{reason}", status=409, code="not_ready")
+    if form is not None and form not in FORMS:
+        raise RequestError(f"unknown form {form[:20]!r}; one of {', '.join(FORMS)}")
+    stored = "gz" if run.file.endswith(".gz") else "plain"
+    if form in (None, stored):
+        return FileResponse(path, media_type=_media(run.file), filename=run.file)
+    inner = run.file.removesuffix(".gz")
+    if form == "plain":
+        return _streamed(_plain(path, stored), inner)
+    if form == "gz":
+        return _streamed(_gzipped(_plain(path, stored), inner), f"{inner}.gz")
+    return _streamed(_zipped(_plain(path, stored), inner), f"{Path(inner).stem}.zip")
+
+
+def _streamed(pieces: Iterator[bytes], name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}  # our own names: ASCII without quotes
+    return StreamingResponse(pieces, media_type=_media(name), headers=headers)
+
+
+def _media(name: str) -> str:
+    return _MEDIA[Path(name).suffix]
+
+
+def _plain(path: Path, stored: str) -> Iterator[bytes]:
+    source: Any = igzip.open(path, "rb") if stored == "gz" else path.open("rb")
+    with source:
+        while piece := source.read(_PIECE):
+            yield piece
+
+
+class _Pipe(io.RawIOBase):
+    """What a writer wrote, to be taken by a reader; nothing is kept."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        return taken
+
+
+def _gzipped(pieces: Iterator[bytes], inner: str) -> Iterator[bytes]:
+    pipe = _Pipe()
+    out: Any = igzip.IGzipFile(filename=inner, mode="wb", compresslevel=2, fileobj=pipe, mtime=0)
+    yield from _through(pieces, out, pipe)
+
+
+def _zipped(pieces: Iterator[bytes], inner: str) -> Iterator[bytes]:
+    pipe = _Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        # Unknown size: 64-bit fields, or a file over 2 GiB breaks at its end.
+        yield from _through(pieces, archive.open(zipfile.ZipInfo(inner), "w", force_zip64=True), pipe)
+    yield pipe.take()
+
+
+def _through(pieces: Iterator[bytes], out: IO[bytes], pipe: _Pipe) -> Iterator[bytes]:
+    for piece in pieces:
+        out.write(piece)
+        yield pipe.take()
+    out.close()
+    yield pipe.take()

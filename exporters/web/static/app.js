@@ -1,0 +1,68 @@
+// What needs a browser's script: the zone, live updates, menus, copying.  Every page works without it.
+(() => {
+  const cookie = (name) => document.cookie.split("; ").find((c) => c.startsWith(name + "="));
+  document.documentElement.classList.add("scripted");
+
+  // The first visit is shown in the browser's zone, not in UTC.
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (!cookie("zone") && here) {
+    document.cookie = `zone=${here}; path=/; max-age=31536000; samesite=lax`;
+    if (here !== document.documentElement.dataset.zone && cookie("zone")) location.reload();
+  }
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-submits]")) event.target.form.submit();
+  });
+
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]"))
+      if (!menu.contains(event.target)) menu.open = false;
+    const copy = event.target.closest("[data-copy]");
+    if (copy)
+      navigator.clipboard.writeText(new URL(copy.dataset.copy, location).href).then(() => {
+        copy.textContent = "Copied";
+      });
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  if (!document.querySelector("[data-live]")) return;
+
+  // A part that is replaced keeps its open menus, and what finished is said aloud.
+  let open = [];
+  let before = {};
+  const states = () =>
+    Object.fromEntries([...document.querySelectorAll("tr[data-state]")].map((row) => [row.id, row.dataset]));
+  document.addEventListener("htmx:beforeSwap", () => {
+    open = [...document.querySelectorAll("details.menu[open]")].map((menu) => menu.id);
+    before = states();
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of open) {
+      const menu = document.getElementById(id);
+      if (menu) menu.open = true;
+    }
+    const said = document.getElementById("announce");
+    for (const [id, row] of Object.entries(states()))
+      if (said && before[id] && before[id].state !== row.state) said.textContent = `${row.title}: ${row.state}`;
+  });
+
+  // Without the event stream the page asks by itself.
+  const refresh = () => htmx.trigger(document.body, "runs");
+  let polling = 0;
+  const stream = new EventSource("/events");
+  stream.addEventListener("runs", refresh);
+  stream.onopen = () => {
+    clearInterval(polling);
+    polling = 0;
+  };
+  stream.onerror = () => {
+    if (!polling) polling = setInterval(refresh, 5000);
+  };
+  addEventListener("pagehide", () => stream.close());
+})();

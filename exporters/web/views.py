@@ -1,0 +1,69 @@
+"""Templates and what every one of them gets: the person's zone, the words, the address of the page."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from exporters.service import Service
+from exporters.web import words
+from pipeline import clock
+from pipeline.model.times import iso
+from pipeline.model.windows import WindowError
+from pipeline.model.windows import zone as known_zone
+
+TEMPLATES = Path(__file__).with_name("templates")
+ZONE_COOKIE = "zone"
+NAVIGATION = (("/settings/reports", "Reports"),)
+
+
+class Views:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._templates = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {
+            "size": words.size,
+            "count": words.count,
+            "length": words.length,
+            "instant": words.instant,
+            "iso": iso,
+        }
+        self._templates.globals |= {"zones": cache(words.zones), "navigation": NAVIGATION}
+
+    def page(
+        self,
+        request: Request,
+        template: str,
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        **context: Any,
+    ) -> HTMLResponse:
+        text = self._templates.get_template(template).render(
+            path=request.url.path, zone=zone_of(request), now_ms=clock.now_ms(), **context
+        )
+        return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"} | (headers or {}))
+
+    def error(self, request: Request, status: int, message: str, *, headers: dict[str, str] | None) -> HTMLResponse:
+        return self.page(request, "error.html", status=status, headers=headers, status_code=status, message=message)
+
+
+def zone_of(request: Request) -> str:
+    """The zone the person chose or their browser is in; UTC until it says so."""
+    name = request.cookies.get(ZONE_COOKIE, "UTC")
+    try:
+        known_zone(name)
+    except WindowError:
+        return "UTC"
+    return name

@@ -1,0 +1,65 @@
+"""Values as a person reads them.  Instants are UTC ms and are shown in a named zone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo, available_timezones
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+
+
+def instant(ms: int, zone: str = "UTC", *, seconds: bool = False) -> str:
+    """2026-03-27 10:00, or with seconds."""
+    form = "%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M"
+    return datetime.fromtimestamp(ms // 1000, ZoneInfo(zone)).strftime(form)
+
+
+def field_value(ms: int, zone: str) -> str:
+    """As a datetime-local field wants it."""
+    return instant(ms, zone).replace(" ", "T")
+
+
+def offset(ms: int, zone: str) -> str:
+    """The zone's distance from UTC at an instant: +05:45"""
+    return (
+        datetime.fromtimestamp(ms // 1000, ZoneInfo(zone)).strftime("%z")[:3]
+        + ":"
+        + datetime.fromtimestamp(ms // 1000, ZoneInfo(zone)).strftime("%z")[3:5]
+    )
+
+
+def size(count: int) -> str:
+    """1.2 MB: decimal units, as file managers show them."""
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        value /= 1000
+        if value < 999.5 or unit == "PB":
+            return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
+    raise AssertionError
+
+
+def count(number: int) -> str:
+    """1 234 567, with thin spaces that no locale takes for a decimal sign."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def length(ms: int) -> str:
+    """A duration in its two largest units."""
+    parts = []
+    for unit, name in ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (1000, "s")):
+        whole, ms = divmod(ms, unit)
+        if whole:
+            parts.append(f"{whole} {name}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def zones() -> list[tuple[str, list[str]]]:
+    """The named zones by continent, for choosing."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(available_timezones()):
+        area, _, place = name.partition("/")
+        if place and area not in ("Etc", "SystemV", "US", "Canada", "Brazil", "Chile", "Mexico", "posix", "right"):
+            groups.setdefault(area, []).append(name)
+    return [("UTC", ["UTC"]), *groups.items()]

@@ -1,0 +1,81 @@
+"""One real system for this room's tests, and a real browser in front of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.live.system import System
+from tests.streams import Stream
+
+# The European change to summer time lies inside.
+START = int(datetime(2026, 3, 25, tzinfo=UTC).timestamp() * 1000)
+SCREENS = Path(__file__).parents[2] / ".artifacts" / "screens"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "system" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.live)
+            item.add_marker(pytest.mark.xdist_group("web"))
+
+
+@pytest.fixture(scope="session")
+def stream():
+    return Stream(11, start_ms=START)
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory, stream):
+    data = tmp_path_factory.mktemp("web")
+    (data / "users.json").write_text(json.dumps(stream.accounts()))
+    with System(data) as running:
+        assert running.activity("users", "import", str(data / "users.json")).returncode == 0
+        running.produce(stream.lines(5_000))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("NO BROWSER: install chromium (`make browser`) to run the browser tests")
+    from playwright.sync_api import sync_playwright
+
+    quiet = "--disable-background-networking --disable-component-update --disable-sync --disable-quic --no-first-run"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu", *quiet.split()]
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(system, browser, request):
+    """`visit(zone=…, script=…)` opens the service in a fresh browser; scripts that fail fail the test."""
+    contexts, errors = [], []
+
+    def opened(path="/", *, zone="Europe/Berlin", script=True, **options):
+        context = browser.new_context(
+            timezone_id=zone, java_script_enabled=script, viewport={"width": 1360, "height": 900}, **options
+        )
+        contexts.append(context)
+        context.set_default_timeout(30_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda m: errors.append(m.text) if "Content Security Policy" in m.text else None)
+        page.goto(system.stack.url + path)
+        return page
+
+    yield opened
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    for number, context in enumerate(contexts):
+        for page in context.pages:
+            page.screenshot(path=SCREENS / f"{request.node.name}-{number}.png".replace("/", "_"), full_page=True)
+        context.close()
+    assert errors == []

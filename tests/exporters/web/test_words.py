@@ -1,0 +1,47 @@
+"""Values as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporters.web import words
+from exporters.web.asks import Ask, unclear_ends
+from exporters.web.pages.preferences import here
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_949, "99.9 kB"), (99_950, "100 kB"), (999_499, "999 kB"), (999_500, "1.0 MB"), (2**63, "9223 PB")],
+)  # fmt: skip
+def test_sizes(count, text):
+    assert words.size(count) == text
+
+
+def test_lengths_and_instants():
+    assert words.length(0) == "0 s"
+    assert words.length(23 * 3_600_000 + 59_000) == "23 h 59 s"
+    assert words.instant(1_774_748_700_000, "Asia/Kathmandu") == "2026-03-29 07:30"
+    assert words.offset(1_774_748_700_000, "Asia/Kathmandu") == "+05:45"
+    assert words.count(1_234_567) == "1\u202f234\u202f567"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ("2026-03-29T02:30", "2026-03-30", ["set forward"]),
+        ("2026-10-25T02:30", "2026-10-25T02:45", ["earlier one", "later one"]),
+        ("2026-10-25T02:30Z", "2026-10-26", []),
+        ("", "nonsense", []),
+    ],
+)
+def test_what_a_clock_change_does_is_said(start, end, said):
+    lines = unclear_ends(Ask.model_validate({"kind": "active", "from": start, "to": end, "tz": "Europe/Berlin"}))
+    assert len(lines) == len(said)
+    for line, part in zip(lines, said, strict=True):
+        assert part in line
+
+
+@pytest.mark.parametrize("address", ["//evil.example", "https://evil.example", "/\\evil", "", "/a\nb"])
+def test_a_way_back_stays_on_this_site(address):
+    assert here(address) == "/"
+    assert here("/users?x=1") == "/users?x=1"

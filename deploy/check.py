@@ -117,7 +117,7 @@ def _reports(settings: Settings, found: Findings) -> None:
         found.off.append("no reports service is configured: start `activity reports` and set ACTIVITY_REPORTS_URL")
         return
     try:
-        health = Client(settings.reports_url).health()
+        health = Client(settings).health()
     except Problem as problem:
         found.off.append(str(problem))
         return

@@ -41,6 +41,14 @@ def reports(
     service.main(settings_module.load(data, reports_port=port))
 
 
+@app.command()
+def link(data: Data = DEFAULT_DATA) -> None:
+    """Print a link that opens the pages: it signs one person in, once, within the hour.  Example: activity link"""
+    from exporters.client import Client
+
+    console.stdout.print(Client(settings_module.load(data)).link(), markup=False)
+
+
 @report_app.command()
 def active(
     start: From,
@@ -120,8 +128,7 @@ def _report(data: Path, output: str, ask: dict[str, Any]) -> None:
     from pipeline.model.times import iso
 
     settings = settings_module.load(data)
-    settings.needs("reports_url")
-    client = Client(settings.reports_url)
+    client = Client(settings)
     run = client.report(ask, waiting=lambda state: console.say(f"{state} …"))
     asked = run["parameters"]
     if "to_ms" in asked:

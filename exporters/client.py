@@ -7,16 +7,24 @@ from typing import Any
 
 import httpx
 
+from exporters.access import keys
 from pipeline import clock
 from pipeline.errors import RequestError, Unavailable
+from pipeline.settings import Settings
 
 POLL_SECONDS = 0.1
 
 
 class Client:
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+    """Shows the service a token: the one given, or the one that lies in the data directory of this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        settings.needs("reports_url")
+        self._url = settings.reports_url
+        token = settings.token or keys.local_token(settings)
+        self._http = httpx.Client(
+            base_url=self._url, timeout=60, trust_env=False, headers={"Authorization": f"Bearer {token}"}
+        )
 
     def report(self, ask: dict[str, Any], *, waiting: Callable[[str], None]) -> dict[str, Any]:
         """Ask for a report and wait until it is ready.  Raises RequestError, Unavailable."""
@@ -36,6 +44,10 @@ class Client:
         with self._http.stream("GET", f"/api/v1/reports/{run_id}/file") as answer:
             answer.raise_for_status()
             yield from answer.iter_raw()
+
+    def link(self) -> str:
+        """A link that signs one person in, once."""
+        return self._url + str(self._call("POST", "/api/v1/links")["path"])
 
     def health(self) -> dict[str, Any]:
         return self._call("GET", "/api/v1/health")

@@ -8,6 +8,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from exporters.access.access import Access
 from exporters.reports.builder import Builder
 from exporters.reports.runs import Runs
 from exporters.store.projector import Projector
@@ -30,19 +31,29 @@ class Service:
         self.projector = Projector(settings, self.store, self.metrics)
         self.runs = Runs(settings)
         self.builder = Builder(settings, self.store, self.projector, self.runs, self.metrics)
+        self.access = Access(settings, self.metrics)
         self._names = {t.role: t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in _SOURCES}
         self._asking = threading.Lock()
         self._asker: Any = None
 
     def start(self) -> None:
-        for thread in (self.projector, self.runs, self.builder):
+        for thread in self._threads():
             thread.start()
 
     def stop(self) -> None:
-        for thread in (self.builder, self.runs, self.projector):
+        for thread in reversed(self._threads()):
             thread.stop()
-        for thread in (self.builder, self.runs, self.projector):
+        for thread in reversed(self._threads()):
             thread.join(3)
+
+    def _threads(self) -> list[Any]:
+        return [
+            self.projector,
+            self.runs.journal,
+            self.access.journal,
+            self.access.audit,
+            self.builder,
+        ]
 
     def source_ends(self) -> dict[str, dict[int, int]]:
         """End offsets of the sources right now, per role and partition.  Raises Unavailable."""
@@ -70,8 +81,8 @@ class Service:
         """Why the service cannot answer yet, or None."""
         if self.projector.problem is not None:
             return str(self.projector.problem)
-        if not self.runs.ready:
-            return "runs are not read yet"
+        if not (self.runs.journal.ready and self.access.journal.ready):
+            return "runs and tokens are not read yet"
         if not self.projector.ready:
             return f"the report store is catching up: {sum(self.projector.lag().values())} records left"
         return None

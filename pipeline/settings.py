@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     )
     redis: str = Field("", description="Redis URL; empty: the one that `up` runs")
     reports_url: str = Field("", description="Where the reports service answers; empty: the one that `up` runs")
+    token: str = Field(
+        "",
+        repr=False,
+        description="Token that the command line shows the reports service; empty: the one in the data directory",
+    )
     store: str = Field(
         "",
         description="Report store: chdb:///path or http://user:password@host:8123/database; empty: embedded in the data directory",
@@ -101,6 +106,8 @@ class Settings(BaseSettings):
         description="Memory one query of the report store may use before it spills to disk",
     )
     retention_months: int = Field(0, ge=0, le=1200, description="Whole months the report store keeps; 0: everything")
+
+    session_hours: float = Field(12, gt=0, le=24 * 30, description="Hours after which a person must sign in again")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
     log_json: bool = Field(False, description="Log lines as JSON objects")

@@ -91,6 +91,14 @@ REPORTS = Topic(
 AUDIT = Topic(
     "audit", "{prefix}.audit", "none", "Who asked for, was refused and downloaded what", _delete(400), count="one"
 )
+ACCESS = Topic(
+    "access",
+    "{prefix}.access",
+    "token or session id",
+    "API tokens as hashes, and sessions that were ended",
+    _COMPACT,
+    count="one",
+)
 CUTS = Topic(
     "cuts",
     "{prefix}.sync.cuts",
@@ -109,6 +117,7 @@ TOPICS = (
     REJECTS,
     REPORTS,
     AUDIT,
+    ACCESS,
     CUTS,
     INGESTED,
 )

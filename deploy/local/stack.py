@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from deploy.local import kafka
 from deploy.local.processes import Child, free_port
+from exporters.client import Client
 from pipeline import broker, clock, console
 from pipeline import settings as settings_module
 from pipeline.errors import ConfigError, Unavailable
@@ -209,11 +210,11 @@ def until_signal() -> None:
 
 
 def up(data: Path, *, port: int | None) -> None:
-    """Run in the foreground until a signal; `ready URL` on standard output when everything answers."""
+    """Run in the foreground until a signal; `ready URL` and a link to sign in with on standard output when everything answers."""
     until_signal()
     try:
         with Stack(data, port=port) as stack:
-            sys.stdout.write(f"ready {stack.url}/\n")
+            sys.stdout.write(f"ready {stack.url}/\nopen {Client(stack.settings()).link()}\n")
             sys.stdout.flush()
             try:
                 while True:

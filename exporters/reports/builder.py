@@ -44,7 +44,7 @@ class Builder(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._expire()
-                for run in reversed(self._runs.all() if self._runs.ready else []):
+                for run in reversed(self._runs.all() if self._runs.journal.ready else []):
                     if run.state in OPEN:
                         self._make(run)
             except Problem as problem:

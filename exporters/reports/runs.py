@@ -8,20 +8,14 @@ The topic is the truth: a change is a record, changes apply in the topic's order
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
 
+from exporters.journal import Journal
 from exporters.reports.build import Parameters
-from pipeline import clock, logs, topics
-from pipeline.errors import Unavailable
+from pipeline import clock, topics
 from pipeline.settings import Settings
-
-log = logs.logger("runs")
 
 QUEUED, WAITING, BUILDING, READY, FAILED, CANCELLED, EXPIRED = (
     "queued",
@@ -85,95 +79,28 @@ def apply(runs: dict[str, Run], key: str, value: bytes | None) -> bool:
     return True
 
 
-class Runs(threading.Thread):
-    """The topic of runs, followed and written.  A change counts when it was read back."""
+class Runs:
+    """The runs, as the journal has them."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(name="runs", daemon=True)
-        self._settings = settings
-        self._topic = topics.REPORTS.name(prefix=settings.topic_prefix, app=settings.app_id)
         self._runs: dict[str, Run] = {}
-        self._changed = threading.Condition()
-        self._stopping = threading.Event()
-        self._seen = -1
-        self._listeners: list[Callable[[], object]] = []
-        self._producer: Any = None
-        self.ready = False
-
-    def run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._follow()
-            except KafkaError as error:
-                log.warning("Kafka is away; trying again", error=type(error).__name__)
-                self._stopping.wait(1)
-
-    def stop(self) -> None:
-        self._stopping.set()
+        self.journal = Journal(settings, topics.REPORTS, {"": lambda key, value: apply(self._runs, key, value)})
 
     def all(self) -> list[Run]:
         """Newest first."""
-        with self._changed:
+        with self.journal.changed:
             return sorted(self._runs.values(), key=lambda r: (r.requested_at, r.run), reverse=True)
 
     def get(self, key: str) -> Run | None:
-        with self._changed:
+        with self.journal.changed:
             return self._runs.get(key)
 
     def change(self, run: Run, state: str, **fields: Any) -> Run:
         """Write a new state and return the run as the topic then has it.  Raises Unavailable."""
         new = msgspec.structs.replace(run, state=state, changed_at=clock.now_ms(), **fields)
-        self._write(run.run, msgspec.json.encode(new))
+        self.journal.write(run.run, msgspec.json.encode(new))
         return self.get(run.run) or msgspec.structs.replace(new, state=CANCELLED)  # gone: somebody deleted it
 
     def forget(self, run: Run) -> None:
         """Take a run off the topic.  Raises Unavailable."""
-        self._write(run.run, None)
-
-    def listen(self, told: Callable[[], object]) -> Callable[[], None]:
-        """Have `told` called, in another thread, after every change; the answer ends that."""
-        with self._changed:
-            self._listeners.append(told)
-        return lambda: self._listeners.remove(told)
-
-    def _write(self, key: str, value: bytes | None) -> None:
-        try:
-            if self._producer is None:
-                self._producer = KafkaProducer(
-                    bootstrap_servers=self._settings.kafka.split(","), acks="all", enable_idempotence=True
-                )
-            answer = self._producer.send(self._topic, key=key.encode(), value=value, partition=0).get(timeout=30)
-        except KafkaError as error:
-            raise Unavailable(f"the run could not be written to Kafka ({type(error).__name__}); try again") from None
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._seen >= answer.offset, 30):
-                raise Unavailable("Kafka does not hand back what was written; try again")
-
-    def _follow(self) -> None:
-        consumer = KafkaConsumer(
-            bootstrap_servers=self._settings.kafka.split(","),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            reconnect_backoff_max_ms=2000,
-            fetch_max_wait_ms=50,
-        )
-        tp = TopicPartition(self._topic, 0)
-        try:
-            consumer.assign([tp])
-            consumer.seek(tp, self._seen + 1) if self._seen >= 0 else consumer.seek_to_beginning(tp)
-            end = consumer.end_offsets([tp])[tp]
-            while not self._stopping.is_set():
-                records = consumer.poll(timeout_ms=100).get(tp, [])
-                with self._changed:
-                    for record in records:
-                        apply(self._runs, (record.key or b"").decode(), record.value)
-                        self._seen = record.offset
-                    if consumer.position(tp) >= end:
-                        self.ready = True
-                    if records:
-                        self._changed.notify_all()
-                        told = list(self._listeners)
-                for tell in told if records else ():
-                    tell()
-        finally:
-            consumer.close()
+        self.journal.write(run.run, None)

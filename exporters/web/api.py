@@ -5,37 +5,47 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from exporters.reports.runs import Run, Runs
+from exporters.reports.runs import Run
 from exporters.service import Service
-from exporters.web.asks import Ask, request
+from exporters.web.asks import Ask, known, request, visible
 from exporters.web.downloads import download
-from pipeline.errors import RequestError
+from exporters.web.gate import person_of
+from pipeline import clock
 
 
 def routes(service: Service) -> APIRouter:
     api = APIRouter()
-    runs: Runs = service.runs
 
     @api.post("/api/v1/reports", status_code=202)
-    def ask(body: Ask) -> Response:
+    def ask(http: Request, body: Ask) -> Response:
         """Ask for a report: it will contain every event that Kafka has acknowledged by now.  An equal open run is returned instead (200)."""
-        run, new = request(service, body, by="")
+        run, new = request(service, body, by=person_of(http).name)
         return _run(run, 202 if new else 200)
 
     @api.get("/api/v1/reports")
-    def listed(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
-        return Response(msgspec.json.encode({"reports": runs.all()[:limit]}), media_type="application/json")
+    def listed(http: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
+        return Response(
+            msgspec.json.encode({"reports": visible(service, person_of(http))[:limit]}), media_type="application/json"
+        )
 
     @api.get("/api/v1/reports/{run_id}")
-    def one(run_id: str) -> Response:
-        return _run(_known(runs, run_id), 200)
+    def one(http: Request, run_id: str) -> Response:
+        return _run(known(service, person_of(http), run_id), 200)
 
     @api.get("/api/v1/reports/{run_id}/file")
-    def file(run_id: str) -> Response:
-        return download(service, _known(runs, run_id), None)
+    def file(http: Request, run_id: str) -> Response:
+        return download(service, known(service, person_of(http), run_id), None)
+
+    @api.post("/api/v1/links", status_code=201)
+    def link() -> Response:
+        """A link that signs one person in as an administrator, once, within the hour."""
+        key = service.access.links.make(clock.now_ms())
+        return Response(
+            msgspec.json.encode({"path": f"/login?key={key}"}), status_code=201, media_type="application/json"
+        )
 
     @api.get("/api/v1/health")
     def health() -> Response:
@@ -51,13 +61,6 @@ def routes(service: Service) -> APIRouter:
         return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
     return api
-
-
-def _known(runs: Runs, run_id: str) -> Run:
-    run = runs.get(run_id)
-    if run is None:
-        raise RequestError("no such report", status=404, code="not_found")
-    return run
 
 
 def _run(run: Run, status: int) -> Response:

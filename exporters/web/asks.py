@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from exporters.access.people import Person
 from exporters.reports.build import ACTIVE_KIND, INACTIVE_KIND, Parameters
 from exporters.reports.presets import preset_window
 from exporters.reports.runs import OPEN, QUEUED, Run
@@ -111,6 +112,19 @@ def unclear_ends(ask: Ask) -> list[str]:
     return said
 
 
+def visible(service: Service, person: Person) -> list[Run]:
+    """The runs this person may see, newest first: an administrator all, everybody else their own."""
+    return [r for r in service.runs.all() if person.is_admin or r.by == person.name]
+
+
+def known(service: Service, person: Person, run_id: str) -> Run:
+    """Raises RequestError; what one may not see is not there."""
+    run = service.runs.get(run_id)
+    if run is None or not (person.is_admin or run.by == person.name):
+        raise RequestError("There is no such report. It may have been deleted.", status=404, code="not_found")
+    return run
+
+
 def request(service: Service, ask: Ask, *, by: str) -> tuple[Run, bool]:
     """The run, and whether it is new: an equal open one is returned instead.
 
@@ -121,7 +135,8 @@ def request(service: Service, ask: Ask, *, by: str) -> tuple[Run, bool]:
     parameters = parameters_of(ask, now_ms=now, inactive_days=settings.inactive_days, device_days=settings.device_days)
     ends = service.source_ends()
     for run in service.runs.all():
-        same = (run.kind, run.parameters, run.ends, run.recipients) == (ask.kind, parameters, ends, ask.recipients)
+        wanted = (ask.kind, parameters, ends, ask.recipients, by)
+        same = (run.kind, run.parameters, run.ends, run.recipients, run.by) == wanted
         if run.state in OPEN and same:
             return run, False
     fresh = Run(

@@ -28,7 +28,7 @@ def routes(service: Service) -> APIRouter:
 
 async def _changes(service: Service) -> AsyncIterator[str]:
     changed, loop = asyncio.Event(), asyncio.get_running_loop()
-    unlisten = service.runs.listen(lambda: loop.call_soon_threadsafe(changed.set))
+    unlisten = service.runs.journal.listen(lambda: loop.call_soon_threadsafe(changed.set))
     try:
         yield "retry: 2000\n\n"
         while True:

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from exporters.service import Service
 from exporters.web import api, live
-from exporters.web.pages import preferences, reports
+from exporters.web.forms import genuine
+from exporters.web.gate import Gate
+from exporters.web.pages import preferences, reports, sign_in
 from exporters.web.views import Views
 from pipeline.errors import RequestError, Unavailable
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "testserver")
 STATIC = Path(__file__).with_name("static")
 
 
 def make(service: Service) -> FastAPI:
-    app = FastAPI(title="User Activity", docs_url=None, redoc_url=None)
+    app = FastAPI(title="User Activity", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     views = Views(service)
 
-    @app.middleware("http")
-    async def only_loopback(request: Request, call_next: Any) -> Any:
-        host = request.headers.get("host", "")
-        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        if name not in LOOPBACK:  # a web page elsewhere may point its own name at this machine
-            return error(request, 403, "forbidden", "this service answers on loopback names only")
-        return await call_next(request)
-
     def error(request: Request, status: int, code: str, message: str, *, retry_after: float | None = None) -> Response:
-        headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after is not None else None
+        headers = {} if retry_after is None else {"Retry-After": str(max(1, round(retry_after)))}
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)
+        if status == 401 and request.method == "GET" and "hx-request" not in request.headers:
+            return RedirectResponse("/login", 303)
         return views.error(request, status, message, headers=headers)
 
     @app.exception_handler(RequestError)
@@ -59,7 +55,8 @@ def make(service: Service) -> FastAPI:
 
     app.include_router(api.routes(service))
     app.include_router(live.routes(service))
-    app.include_router(reports.routes(service, views))
-    app.include_router(preferences.routes())
+    for pages in (sign_in.routes(service, views), reports.routes(service, views), preferences.routes()):
+        app.include_router(pages, dependencies=[genuine(service)])
     app.mount("/static", StaticFiles(directory=STATIC))
+    app.add_middleware(Gate, service=service, refuse=error)
     return app

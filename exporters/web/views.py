@@ -9,9 +9,12 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from exporters.access.people import Person
 from exporters.service import Service
 from exporters.web import words
+from exporters.web.forms import WORD
 from pipeline import clock
 from pipeline.model.times import iso
 from pipeline.model.windows import WindowError
@@ -50,10 +53,16 @@ class Views:
         headers: dict[str, str] | None = None,
         **context: Any,
     ) -> HTMLResponse:
-        text = self._templates.get_template(template).render(
-            path=request.url.path, zone=zone_of(request), now_ms=clock.now_ms(), **context
+        person: Person | None = request.scope.get("person")
+        text = self._templates.get_template(template, globals={"word": lambda: self._word(person)}).render(
+            path=request.url.path, zone=zone_of(request), now_ms=clock.now_ms(), person=person, **context
         )
         return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"} | (headers or {}))
+
+    def _word(self, person: Person | None) -> Markup:
+        """The hidden field that a form needs (see exporters/access/sessions.py)."""
+        word = self._service.access.sessions.word(person) if person else ""
+        return Markup('<input type="hidden" name="{}" value="{}">').format(WORD, word)
 
     def error(self, request: Request, status: int, message: str, *, headers: dict[str, str] | None) -> HTMLResponse:
         return self.page(request, "error.html", status=status, headers=headers, status_code=status, message=message)

@@ -74,7 +74,7 @@ class System:
         return oracle
 
     def report(self, **ask) -> tuple[dict, bytes]:
-        client = Client(self.stack.url)
+        client = Client(self.settings)
         run = client.report({"timeout_seconds": 90, **ask}, waiting=lambda _state: self.stack.look())
         return run, b"".join(client.file(run["run"]))
 

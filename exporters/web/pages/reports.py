@@ -19,6 +19,7 @@ from exporters.web import asks, words
 from exporters.web.asks import Ask
 from exporters.web.downloads import download
 from exporters.web.forms import fields
+from exporters.web.gate import person_of
 from exporters.web.views import Views, zone_of
 from pipeline import clock
 from pipeline.errors import RequestError, Unavailable
@@ -89,11 +90,11 @@ def routes(service: Service, views: Views) -> APIRouter:
             asked=request.query_params.get("asked", ""),
             degraded=service.unhealthy(),
             mail=False,
-            **shown(),
+            **shown(request),
         )
 
-    def shown() -> dict[str, Any]:
-        runs = [row(r) for r in service.runs.all()[:SHOWN_RUNS]]
+    def shown(request: Request) -> dict[str, Any]:
+        runs = [row(r) for r in asks.visible(service, person_of(request))[:SHOWN_RUNS]]
         return {"runs": runs, "open": any(r["open"] for r in runs)}
 
     def row(run: Run) -> dict[str, Any]:
@@ -109,6 +110,9 @@ def routes(service: Service, views: Views) -> APIRouter:
             "edit": edit_link(run),
             "waits_for": service.projector.behind(run.ends)[:3] if run.state in OPEN else [],
         }
+
+    def known(request: Request, run_id: str) -> Run:
+        return asks.known(service, person_of(request), run_id)
 
     def preview(form: Form) -> dict[str, Any]:
         empty: dict[str, Any] = {"lines": [], "length": "", "notes": [], "problem": ""}
@@ -135,12 +139,6 @@ def routes(service: Service, views: Views) -> APIRouter:
         sent = dict(request.query_params)
         return Form(first | {k: v[:2000] for k, v in sent.items()})
 
-    def known(run_id: str) -> Run:
-        run = service.runs.get(run_id)
-        if run is None:
-            raise RequestError("There is no such report. It may have been deleted.", status=404, code="not_found")
-        return run
-
     @pages.get("/")
     def home() -> Response:
         return RedirectResponse(PAGE, 303)
@@ -155,7 +153,7 @@ def routes(service: Service, views: Views) -> APIRouter:
 
     @pages.get(f"{PAGE}/runs")
     def table(request: Request) -> Response:
-        return views.page(request, "_runs.html", asked=request.query_params.get("asked", ""), **shown())
+        return views.page(request, "_runs.html", asked=request.query_params.get("asked", ""), **shown(request))
 
     @pages.post(PAGE)
     def generate(request: Request, sent: Fields) -> Response:
@@ -164,7 +162,7 @@ def routes(service: Service, views: Views) -> APIRouter:
         if asked is None:
             return whole(request, form, status=422, problem="Please correct the marked fields.")
         try:
-            run, _ = asks.request(service, asked, by="")
+            run, _ = asks.request(service, asked, by=person_of(request).name)
         except RequestError as error:
             return whole(request, form, status=error.status, problem=str(error))
         except Unavailable as error:
@@ -173,27 +171,27 @@ def routes(service: Service, views: Views) -> APIRouter:
 
     @pages.get(f"{PAGE}/runs/{{run_id}}")
     def one(request: Request, run_id: str) -> Response:
-        return views.page(request, "run.html", **row(known(run_id)))
+        return views.page(request, "run.html", **row(known(request, run_id)))
 
     @pages.get(f"{PAGE}/runs/{{run_id}}/download")
-    def take(run_id: str, form: str = "gz") -> Response:
-        return download(service, known(run_id), form)
+    def take(request: Request, run_id: str, form: str = "gz") -> Response:
+        return download(service, known(request, run_id), form)
 
     @pages.post(f"{PAGE}/runs/{{run_id}}/again")
-    def again(run_id: str) -> Response:
-        run, _ = asks.request(service, asks.repeat(known(run_id)), by="")
+    def again(request: Request, run_id: str) -> Response:
+        run, _ = asks.request(service, asks.repeat(known(request, run_id)), by=person_of(request).name)
         return RedirectResponse(f"{PAGE}?asked={run.run}#runs", 303)
 
     @pages.post(f"{PAGE}/runs/{{run_id}}/cancel")
-    def cancel(run_id: str) -> Response:
-        run = known(run_id)
+    def cancel(request: Request, run_id: str) -> Response:
+        run = known(request, run_id)
         if run.state in OPEN:
             service.runs.change(run, CANCELLED)
         return RedirectResponse(f"{PAGE}#runs", 303)
 
     @pages.post(f"{PAGE}/runs/{{run_id}}/delete")
-    def delete(run_id: str) -> Response:
-        service.builder.forget(known(run_id))
+    def delete(request: Request, run_id: str) -> Response:
+        service.builder.forget(known(request, run_id))
         return RedirectResponse(f"{PAGE}#runs", 303)
 
     return pages

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
+from exporters.access import keys
+from exporters.client import Client
 from tests.live.system import System
 from tests.streams import Stream
 
@@ -55,6 +59,25 @@ def browser():
         running.close()
 
 
+@pytest.fixture(scope="session")
+def api(system):
+    """The API as an administrator's program sees it."""
+    token = keys.local_token(system.settings)
+    with httpx.Client(
+        base_url=system.stack.url, headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=30
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def signed_in(system):
+    """A browser without a window: cookies of a fresh session, and `word` for its forms."""
+    with httpx.Client(base_url=system.stack.url, trust_env=False, timeout=30) as client:
+        assert client.get(Client(system.settings).link()).status_code == 303
+        client.word = re.search(r'name="word" value="(\w+)"', client.get("/settings/reports").text)[1]
+        yield client
+
+
 @pytest.fixture
 def visit(system, browser, request):
     """`visit(zone=…, script=…)` opens the service in a fresh browser; scripts that fail fail the test."""
@@ -69,7 +92,9 @@ def visit(system, browser, request):
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda m: errors.append(m.text) if "Content Security Policy" in m.text else None)
-        page.goto(system.stack.url + path)
+        page.goto(Client(system.settings).link())
+        if path != "/":
+            page.goto(system.stack.url + path)
         return page
 
     yield opened

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import tempfile
 import threading
-import urllib.request
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 from deploy import bench
 from deploy.local.processes import Child
 from deploy.local.stack import Stack
+from exporters.client import Client
 from pipeline import clock, console
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
@@ -41,9 +40,9 @@ _PLACES = re.compile(rb'(?<="timestamp":)\d+|(?<="connection":{"id":")[^"]+')
 class Watch(threading.Thread):
     """Notes when each sent batch became visible: `sent` gets (sent at, partition, offset after the batch, events), all on the monotonic clock."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__(daemon=True)
-        self._url = url
+        self._client = Client(settings)
         self._stopping = threading.Event()
         self.sent: deque[tuple[float, int, int, int]] = deque()
         self._waiting: dict[int, deque[tuple[float, int, int]]] = {}
@@ -51,8 +50,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.wait(ASK_SECONDS):
-            with urllib.request.urlopen(f"{self._url.rstrip('/')}/api/v1/health", timeout=10) as answer:  # noqa: S310 - our own service
-                through = json.load(answer)["through"][CONNECTIONS.role]
+            through = self._client.health()["through"][CONNECTIONS.role]
             now = clock.monotonic()
             while self.sent:
                 at, partition, until, events = self.sent.popleft()
@@ -73,7 +71,7 @@ class Watch(threading.Thread):
 def run(rate: int, seconds: int, days: float) -> None:
     """`rate` events a second for `seconds`, after a short warm-up; their event times move through `days` and end now."""
     with tempfile.TemporaryDirectory(prefix="activity-bench-") as directory, Stack(Path(directory)) as stack:
-        watch = Watch(stack.url)
+        watch = Watch(stack.settings())
         watch.start()
         processes = {name: _process(stack.child(name)) for name in ("worker", "reports")}
         sending = Sending(stack.settings(), rate, watch, pace=days * 86_400 / seconds or 1)

@@ -26,6 +26,10 @@ class Client:
             base_url=self._url, timeout=60, trust_env=False, headers={"Authorization": f"Bearer {token}"}
         )
 
+    def health(self) -> dict[str, Any]:
+        """What the service says of itself, and how far each source is visible.  Raises RequestError, Unavailable."""
+        return self._call("GET", "/api/v1/health")
+
     def report(self, ask: dict[str, Any], *, waiting: Callable[[str], None]) -> dict[str, Any]:
         """Ask for a report and wait until it is ready.  Raises RequestError, Unavailable."""
         run = self._call("POST", "/api/v1/reports", json=ask)

@@ -53,9 +53,6 @@ class Client:
         """A link that signs one person in, once."""
         return self._url + str(self._call("POST", "/api/v1/links")["path"])
 
-    def health(self) -> dict[str, Any]:
-        return self._call("GET", "/api/v1/health")
-
     def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **kwargs)

@@ -54,8 +54,13 @@ class Views:
         **context: Any,
     ) -> HTMLResponse:
         person: Person | None = request.scope.get("person")
-        text = self._templates.get_template(template, globals={"word": lambda: self._word(person)}).render(
-            path=request.url.path, zone=zone_of(request), now_ms=clock.now_ms(), person=person, **context
+        text = self._templates.get_template(template).render(
+            word=lambda: self._word(person),
+            path=request.url.path,
+            zone=zone_of(request),
+            now_ms=clock.now_ms(),
+            person=person,
+            **context,
         )
         return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"} | (headers or {}))
 

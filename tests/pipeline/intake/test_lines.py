@@ -173,6 +173,8 @@ def test_a_quote_that_is_never_closed_costs_one_cell_and_not_the_file():
 def test_a_very_long_row_is_skipped_and_said():
     assert skipped(HEAD + ROW + b"a,b,c,d,NORMAL," + b"5" * 3_000_000 + b"\n" + ROW) == [(3, TOO_LONG)]
     assert skipped(HEAD + ROW + b"a,b,c,d,NORMAL,5" + b",x" * 1_000_000 + b"\n" + ROW) == [(3, TOO_LONG)]
+    unclosed_when_cut = b"a," + b"x" * 600_000 + b',"' + b"y" * 900_000 + b'",d,NORMAL,5\n'
+    assert sent(HEAD + unclosed_when_cut + ROW * 3) == sent(HEAD + ROW * 3)
     assert csv.field_size_limit() == MAX_RECORD_BYTES
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import redis
 from kafka import TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
+from exporters import redis
 from exporters.client import Client
 from pipeline import broker, topics
 from pipeline.errors import Problem, Unavailable
@@ -106,10 +106,10 @@ def _redis(settings: Settings, found: Findings) -> None:
         found.off.append("no Redis is configured: set ACTIVITY_REDIS")
         return
     try:
-        with redis.Redis.from_url(settings.redis, protocol=3, socket_timeout=5) as client:
+        with redis.connect(settings) as client, redis.answering():
             client.ping()
-    except redis.RedisError as error:
-        found.off.append(f"Redis does not answer ({type(error).__name__}): start it or correct ACTIVITY_REDIS")
+    except Problem as problem:
+        found.off.append(f"{problem}: start it or correct ACTIVITY_REDIS")
 
 
 def _reports(settings: Settings, found: Findings) -> None:

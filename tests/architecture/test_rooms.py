@@ -26,7 +26,7 @@ DOORS = {
         "deploy/check.py",
     ),
     "clickhouse_connect": ("exporters/store/store.py",),
-    "redis": ("deploy/check.py",),
+    "redis": ("exporters/redis.py",),
     "fastapi": ("exporters/web/",),
     "itsdangerous": ("exporters/access/",),
     "jinja2": ("exporters/web/",),

@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError
 
 PREFIX = "ACTIVITY_"
 ENDPOINTS = "endpoints.json"  # written by `activity up`: {"kafka": …, "redis": …, "reports_url": …}
+MAIL = "mail"  # below the data directory: mails that were caught instead of sent on
 DEFAULT_DATA = Path(".activity")
 
 
@@ -95,11 +96,25 @@ class Settings(BaseSettings):
         description="Address the reports service listens on; without a configured login only loopback is accepted",
     )
     reports_port: int = Field(8080, ge=0, le=65_535, description="Port of the reports service; 0: a free one")
+    public_url: str = Field(
+        "",
+        description="Where people reach the reports service, such as https://reports.example.com: for links in mail and for login; empty: reports_url",
+    )
     inactive_days: int = Field(
         90, ge=1, le=3650, description="Days without access after which the Inactive Users report lists a person"
     )
     device_days: int = Field(30, ge=1, le=3650, description="Days that count for the column active_devices")
     report_expiry_days: int = Field(7, ge=1, le=3650, description="Days a finished report file is kept")
+    smtp_host: str = Field("", description="Mail server; empty: the catcher that `up` runs, or no mail")
+    smtp_port: int = Field(587, ge=1, le=65_535, description="Port of the mail server")
+    smtp_security: Literal["", "starttls", "if-offered", "tls", "off"] = Field(
+        "",
+        description="How mail is protected on its way: starttls (required), if-offered, tls (from the first byte), off; empty: starttls, on loopback off",
+    )
+    smtp_user: str = Field("", description="Name to sign in with at the mail server; empty: no sign-in")
+    smtp_password: str = Field("", repr=False, description="Password at the mail server")
+    smtp_ca_file: str = Field("", description="PEM file of certificates to trust instead of the system's")
+    mail_from: str = Field("User Activity <activity@localhost>", description="Sender of the mails")
     store_memory_bytes: int = Field(
         1_000_000_000,
         ge=100_000_000,
@@ -116,6 +131,11 @@ class Settings(BaseSettings):
     @classmethod
     def _stripped(cls, value: Any) -> Any:
         return value.strip() if isinstance(value, str) else value
+
+    @property
+    def people_url(self) -> str:
+        """What a link that people get begins with."""
+        return (self.public_url or self.reports_url).rstrip("/")
 
     @property
     def store_url(self) -> str:

@@ -1,4 +1,4 @@
-"""The whole system on one machine: Kafka, Redis, worker, reports service; all state in one directory, nothing left running.
+"""The whole system on one machine: Kafka, Redis, mail catcher, worker, reports service; all state in one directory, nothing left running.
 
 Started in this order, stopped in the reverse one.  A server whose endpoint is given by a setting is not started.
 """
@@ -24,11 +24,11 @@ from exporters.client import Client
 from pipeline import broker, clock, console
 from pipeline import settings as settings_module
 from pipeline.errors import ConfigError, Unavailable
-from pipeline.settings import ENDPOINTS, Settings
+from pipeline.settings import ENDPOINTS, MAIL, Settings
 
 LOCAL_PARTITIONS = 8
 START_SECONDS = 120.0
-STOP_SECONDS = {"reports": 8.0, "worker": 15.0, "redis": 5.0, "kafka": 15.0}
+STOP_SECONDS = {"reports": 8.0, "worker": 15.0, "redis": 5.0, "kafka": 15.0, "mail": 3.0}
 
 
 class Stopped(Exception):  # noqa: N818 - what a signal asks for
@@ -118,7 +118,7 @@ class Stack:
         port = self._port if self._port is not None else remembered.get("reports", 0)
         if self._port and free_port(self._port) != self._port:
             raise ConfigError(f"port {self._port} is in use; choose another with --port")
-        ports = {name: free_port(remembered.get(name, 0)) for name in ("kafka", "controller", "redis")}
+        ports = {name: free_port(remembered.get(name, 0)) for name in ("kafka", "controller", "redis", "mail")}
         ports["reports"] = free_port(port)
         self._write("ports.json", ports)
         self.endpoints = {
@@ -126,6 +126,11 @@ class Stack:
             "redis": given.redis or f"redis://127.0.0.1:{ports['redis']}/0",
             "reports_url": f"http://127.0.0.1:{ports['reports']}",
         }
+        mail: dict[str, Any] = {}
+        if not given.smtp_host:
+            mail = {"smtp_host": "127.0.0.1", "smtp_port": ports["mail"], "smtp_security": "off"}
+            catcher = [sys.executable, "-m", "deploy.local.catcher", str(self.data / MAIL), str(ports["mail"])]
+            self._add("mail", catcher)
         if not given.kafka:
             self._add("kafka", kafka.command(self.data / "kafka", port=ports["kafka"], controller=ports["controller"]))
         if not given.redis:
@@ -133,7 +138,7 @@ class Stack:
             self._add("redis", _redis_command(self.data / "redis", ports["redis"]))
         # Whoever chose a count elsewhere means it; the default is made for clusters, not for one machine.
         count = given.partitions if "partitions" in given.model_fields_set else LOCAL_PARTITIONS
-        self._write(ENDPOINTS, {**self.endpoints, "partitions": count})
+        self._write(ENDPOINTS, {**self.endpoints, **mail, "partitions": count})
         settings = settings_module.load(self.data)
         self.wait(START_SECONDS, f"Kafka at {settings.kafka}", lambda: _answers(settings))
         broker.create(settings)

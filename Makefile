@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test up check lock docs simulate bench
+.PHONY: help setup browser versitygw demo test up check lock docs simulate bench
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -24,6 +24,13 @@ browser: ## Install the browser of the browser tests, where this machine allows 
 	  && apt-get -qq -o DPkg::Lock::Timeout=300 update \
 	  && DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
 	  || echo "NO BROWSER: chromium is not installed and cannot be installed here; the browser tests will be skipped"
+
+# A second S3 server for the contract of the sinks, built from its sources at an exact version.
+VERSITYGW := v1.8.0
+VERSITYGW_HOME := $(HOME)/.cache/user-activity/versitygw-$(VERSITYGW)
+versitygw: ## Build the second S3 server of the tests, where a Go toolchain is (two minutes, once)
+	@test -x $(VERSITYGW_HOME)/versitygw \
+	  || GOBIN=$(VERSITYGW_HOME) GOFLAGS=-mod=mod go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 
 demo: setup ## The whole system on real servers, the shipped samples, the three reports; stops by itself
 	@$(BIN)/activity demo

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 # Vendors that repeat themselves while a broker is away: hundreds of lines a minute that say nothing new.
-NOISY = ("kafka", "aiokafka", "faust", "mode", "httpx", "httpcore", "asyncio")
+NOISY = ("kafka", "aiokafka", "faust", "mode", "httpx", "httpcore", "asyncio", "botocore", "urllib3")
 
 
 def configure(*, level: str = "info", json_lines: bool = False) -> None:

@@ -165,20 +165,23 @@ def load(data: Path | None = None, **overrides: Any) -> Settings:
         raise ConfigError(f"settings: {faults}") from None
 
 
+def secret(variable: str) -> str | None:
+    """The value of a variable, or what is in the file that VARIABLE_FILE names.  Raises ConfigError."""
+    if (value := os.environ.get(variable)) is not None:
+        return value
+    if (path := os.environ.get(f"{variable}_FILE")) is None:
+        return None
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"{variable}_FILE: cannot read {path} ({error.strerror}); make it readable or unset it"
+        ) from None
+
+
 def _environment() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in Settings.model_fields:
-        key = PREFIX + name.upper()
-        if key in os.environ:
-            found[name] = os.environ[key]
-        elif (secret := os.environ.get(f"{key}_FILE")) is not None:
-            try:
-                found[name] = Path(secret).read_text().strip()
-            except OSError as error:
-                raise ConfigError(
-                    f"{key}_FILE: cannot read {secret} ({error.strerror}); make it readable or unset it"
-                ) from None
-    return found
+    found = {name: secret(PREFIX + name.upper()) for name in Settings.model_fields}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _endpoints(directory: Path) -> dict[str, Any]:

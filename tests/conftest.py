@@ -4,3 +4,15 @@ import logging
 
 # The client repeats itself while a broker is away; a failed test must stay readable.
 logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)
+
+COULD_NOT_RUN = "COULD NOT RUN: "  # how the reason of a skip begins that must not go unnoticed
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say loudly what this machine could not show."""
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ())}
+    missing = sorted(r.split(COULD_NOT_RUN, 1)[1] for r in reasons if COULD_NOT_RUN in r)
+    if missing:
+        terminalreporter.section("NOT SHOWN ON THIS MACHINE", sep="!", red=True, bold=True)
+        for line in missing:
+            terminalreporter.line(line, red=True)

@@ -86,7 +86,10 @@ class Sink(Protocol):
         """Store under the document's key if nothing lies there.  Raises Unavailable (try again, for ever), Refused (an operator is needed)."""
 
     def objects(self, prefix: str = "") -> Iterator[Object]:
-        """Everything whose key begins with `prefix`, by key in the order of its UTF-8 bytes.  Raises Unavailable, Refused."""
+        """Everything whose key begins with `prefix`, in the order of the keys' UTF-8 bytes.  Raises Unavailable, Refused.
+
+        Some stores that speak like S3 sort folder by folder (`a/b` before `a.b`): rely on the order within one folder only.
+        """
 
     def read(self, key: str) -> Iterator[bytes]:
         """The bytes of one object, in pieces.  Raises Missing, Unavailable, Refused."""

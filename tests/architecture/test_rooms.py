@@ -25,6 +25,8 @@ DOORS = {
         "exporters/service.py",
         "deploy/check.py",
     ),
+    "boto3": ("exporters/sinks/",),
+    "botocore": ("exporters/sinks/",),
     "clickhouse_connect": ("exporters/store/store.py",),
     "redis": ("exporters/redis.py",),
     "fastapi": ("exporters/web/",),

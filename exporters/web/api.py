@@ -1,67 +1,188 @@
-"""The JSON API.  One error shape: {"error": {"code": …, "message": …}}."""
+"""The JSON API: reports, and how the service is.  Each route says what it answers and how it is called (see contract.py)."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from exporters.reports.runs import Run
+from exporters.reports.runs import CANCELLED, OPEN, Run
 from exporters.service import Service
 from exporters.web.asks import Ask, known, request, visible
-from exporters.web.downloads import download
+from exporters.web.contract import JSON, says
+from exporters.web.downloads import MEDIA, download
 from exporters.web.gate import person_of
+from exporters.web.paging import After, part
 from pipeline import clock
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most")]
+
+
+class Reports(msgspec.Struct):
+    """Runs, newest first; `next` goes on where this answer ends."""
+
+    reports: list[Run]
+    next: str | None = None
+
+
+class Link(msgspec.Struct):
+    """A path below the service's address, with a key that works once."""
+
+    path: str
+
+
+class Health(msgspec.Struct):
+    """How the service is: `store_lag` records of each topic that are not in the store yet, `through` per source and partition the first
+    offset that may not be visible yet.
+    """
+
+    ok: bool
+    reason: str | None
+    store_lag: dict[str, int]
+    through: dict[str, dict[int, int]]
+    reports: int
+
+
+FILE = {"type": "string", "format": "binary"}
+TEXT = {"type": "string"}
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status_code=status, media_type=JSON)
 
 
 def routes(service: Service) -> APIRouter:
     api = APIRouter()
 
-    @api.post("/api/v1/reports", status_code=202)
-    def ask(http: Request, body: Ask) -> Response:
+    @api.post(
+        "/api/v1/reports",
+        **says(
+            Run,
+            409,
+            422,
+            status=202,
+            also=(200,),
+            example="""
+asked = {"kind": "active", "preset": "7d", "tz": "Europe/Berlin"}
+run = api.post("/api/v1/reports", json=asked, headers={"Idempotency-Key": "weekly-2026-13"}).json()["run"]
+""",
+        ),
+    )
+    def ask(
+        http: Request,
+        body: Ask,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                max_length=200,
+                pattern="^[!-~]+$",
+                description="Of your choice, one for each report: asking again with it returns the report it was first sent for",
+            ),
+        ] = None,
+    ) -> Response:
         """Ask for a report: it will contain every event that Kafka has acknowledged by now.  An equal open run is returned instead (200)."""
-        run, new = request(service, body, by=person_of(http).name)
-        return _run(run, 202 if new else 200)
+        run, new = request(service, body, by=person_of(http).name, key=idempotency_key)
+        return answer(run, 202 if new else 200)
 
-    @api.get("/api/v1/reports")
-    def listed(http: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
-        return Response(
-            msgspec.json.encode({"reports": visible(service, person_of(http))[:limit]}), media_type="application/json"
+    @api.get(
+        "/api/v1/reports",
+        **says(Reports, 422, example='page = api.get("/api/v1/reports", params={"limit": 10}).json()'),
+    )
+    def listed(http: Request, limit: Limit = 100, after: After = "") -> Response:
+        """The reports you may see: an administrator all, everybody else their own."""
+        runs, more = part(
+            visible(service, person_of(http)), lambda r: (r.requested_at, r.run), after=after, limit=limit
         )
+        return answer(Reports(runs, more))
 
-    @api.get("/api/v1/reports/{run_id}")
+    @api.get(
+        "/api/v1/reports/{run_id}",
+        **says(
+            Run,
+            404,
+            example="""
+import time
+while (found := api.get(f"/api/v1/reports/{run}").json())["state"] in ("queued", "waiting", "building"):
+    time.sleep(0.2)
+""",
+        ),
+    )
     def one(http: Request, run_id: str) -> Response:
-        return _run(known(service, person_of(http), run_id), 200)
+        """One report: its state, and once it is ready its size, its hash and through when it is complete."""
+        return answer(known(service, person_of(http), run_id))
 
-    @api.get("/api/v1/reports/{run_id}/file")
-    def file(http: Request, run_id: str) -> Response:
-        return download(service, known(service, person_of(http), run_id), None)
+    @api.get(
+        "/api/v1/reports/{run_id}/file",
+        **says(
+            FILE,
+            404,
+            409,
+            410,
+            422,
+            media=tuple(sorted(set(MEDIA.values()))),
+            example='csv = api.get(f"/api/v1/reports/{run}/file", params={"form": "plain"}).text',
+        ),
+    )
+    def file(
+        http: Request,
+        run_id: str,
+        form: Annotated[
+            str, Query(pattern="^(gz|plain|zip)?$", description="gz, plain or zip; empty: as it was asked for")
+        ] = "",
+    ) -> Response:
+        """The finished file, as an attachment."""
+        return download(service, known(service, person_of(http), run_id), form or None)
 
-    @api.post("/api/v1/links", status_code=201)
+    @api.post(
+        "/api/v1/reports/{run_id}/cancel",
+        **says(
+            Run,
+            404,
+            example="""
+other = api.post("/api/v1/reports", json={"kind": "inactive", "days": 30}).json()["run"]
+api.post(f"/api/v1/reports/{other}/cancel")
+""",
+        ),
+    )
+    def cancel(http: Request, run_id: str) -> Response:
+        """End an open run.  One that is over already stays as it is."""
+        run = known(service, person_of(http), run_id)
+        return answer(service.runs.change(run, CANCELLED) if run.state in OPEN else run)
+
+    @api.delete(
+        "/api/v1/reports/{run_id}", **says(None, 404, status=204, example='api.delete(f"/api/v1/reports/{other}")')
+    )
+    def delete(http: Request, run_id: str) -> Response:
+        """Delete a report and its file; an open one is cancelled by it."""
+        service.builder.forget(known(service, person_of(http), run_id))
+        return Response(status_code=204)
+
+    @api.post(
+        "/api/v1/links",
+        **says(Link, status=201, example='path = api.post("/api/v1/links").json()["path"]'),
+    )
     def link() -> Response:
-        """A link that signs one person in as an administrator, once, within the hour."""
-        key = service.access.links.make(clock.now_ms())
-        return Response(
-            msgspec.json.encode({"path": f"/login?key={key}"}), status_code=201, media_type="application/json"
-        )
+        """A link that signs one person in as an administrator, once, within the hour.  Administrators only."""
+        return answer(Link(f"/login?key={service.access.links.make(clock.now_ms())}"), 201)
 
-    @api.get("/api/v1/health")
+    @api.get("/api/v1/health", **says(Health, example='assert api.get("/api/v1/health").json()["ok"]'))
     def health() -> Response:
-        return Response(msgspec.json.encode(service.health()), media_type="application/json")
+        """How the service is, and how far each source is visible."""
+        return answer(service.health())
 
-    @api.get("/healthz")
+    @api.get(
+        "/healthz", **says(TEXT, media="text/plain", also=(503,), example='api.get("/healthz").raise_for_status()')
+    )
     def healthz() -> Response:
+        """For supervisors, open to all: `ok`, or 503 and the reason."""
         reason = service.unhealthy()
         return PlainTextResponse(reason or "ok", status_code=503 if reason else 200)
 
-    @api.get("/metrics")
+    @api.get("/metrics", **says(TEXT, media="text/plain", example='metrics = api.get("/metrics").text'))
     def metrics() -> Response:
+        """For Prometheus, open to all."""
         return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
     return api
-
-
-def _run(run: Run, status: int) -> Response:
-    return Response(msgspec.json.encode(run), status_code=status, media_type="application/json")

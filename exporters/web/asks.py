@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -125,11 +126,14 @@ def known(service: Service, person: Person, run_id: str) -> Run:
     return run
 
 
-def request(service: Service, ask: Ask, *, by: str) -> tuple[Run, bool]:
-    """The run, and whether it is new: an equal open one is returned instead.
+def request(service: Service, ask: Ask, *, by: str, key: str | None = None) -> tuple[Run, bool]:
+    """The run, and whether it is new: an equal open one is returned instead, and whatever became of the one first asked for with this key.
 
     It will contain every event that Kafka has acknowledged by now.  Raises RequestError, Unavailable.
     """
+    name = uuid.uuid4().hex if key is None else _named(ask, by, key)
+    if key is not None and (before := _asked_before(service, name)):
+        return before, False
     now = clock.now_ms()
     settings = service.settings
     parameters = parameters_of(ask, now_ms=now, inactive_days=settings.inactive_days, device_days=settings.device_days)
@@ -137,10 +141,10 @@ def request(service: Service, ask: Ask, *, by: str) -> tuple[Run, bool]:
     for run in service.runs.all():
         wanted = (ask.kind, parameters, ends, ask.recipients, by)
         same = (run.kind, run.parameters, run.ends, run.recipients, run.by) == wanted
-        if run.state in OPEN and same:
+        if key is None and run.state in OPEN and same:
             return run, False
     fresh = Run(
-        uuid.uuid4().hex,
+        name,
         ask.kind,
         QUEUED,
         parameters,
@@ -154,6 +158,23 @@ def request(service: Service, ask: Ask, *, by: str) -> tuple[Run, bool]:
     made = service.runs.change(fresh, QUEUED)
     service.builder.kick.set()
     return made, True
+
+
+def _named(ask: Ask, by: str, key: str) -> str:
+    """The run's name made from the key, so that of two services asked at once only one makes it; the second half says what was asked."""
+    halves = (f"{by}\n{key}", ask.model_dump_json())
+    return "".join(hashlib.sha256(half.encode()).hexdigest()[:16] for half in halves)
+
+
+def _asked_before(service: Service, name: str) -> Run | None:
+    for run in service.runs.all():
+        if run.run == name:
+            return run
+        if run.run[:16] == name[:16]:
+            raise RequestError(
+                "This Idempotency-Key was sent with another question; take a new one.", status=409, code="conflict"
+            )
+    return None
 
 
 def repeat(run: Run) -> Ask:

@@ -19,7 +19,7 @@ from exporters.service import Service
 from pipeline.errors import RequestError
 
 FORMS = {"gz": "gzip", "plain": "plain", "zip": "zip"}
-_MEDIA = {
+MEDIA = {
     ".csv": "text/csv; charset=utf-8",
     ".ndjson": "application/x-ndjson",
     ".json": "application/json",
@@ -56,7 +56,7 @@ def _streamed(pieces: Iterator[bytes], name: str) -> Response:
 
 
 def _media(name: str) -> str:
-    return _MEDIA[Path(name).suffix]
+    return MEDIA[Path(name).suffix]
 
 
 def _plain(path: Path, stored: str) -> Iterator[bytes]:

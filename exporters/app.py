@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import uvicorn
 
+from exporters.access.hosts import loopback
 from exporters.service import Service
 from exporters.web import site
 from pipeline import logs
@@ -17,9 +16,10 @@ def main(settings: Settings) -> None:
     """Serve until a signal.  Raises ConfigError."""
     logs.configure(level=settings.log_level, json_lines=settings.log_json)
     settings.needs("kafka")
-    if settings.reports_host != "localhost" and not _loopback(settings.reports_host):
+    if not loopback(settings.reports_host) and not settings.login_issuer:
         raise ConfigError(
-            f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; use 127.0.0.1"
+            f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; "
+            "use 127.0.0.1, or set ACTIVITY_LOGIN_ISSUER"
         )
     service = Service(settings)
     server = uvicorn.Server(
@@ -28,6 +28,9 @@ def main(settings: Settings) -> None:
             host=settings.reports_host,
             port=settings.reports_port,
             log_level="warning",
+            proxy_headers=bool(settings.trusted_proxies),  # else anybody could choose the address in the audit
+            forwarded_allow_ips=settings.trusted_proxies or None,
+            server_header=False,
             timeout_graceful_shutdown=2,
         )
     )
@@ -43,10 +46,3 @@ def main(settings: Settings) -> None:
         service.stop()
     if service.projector.problem is not None:
         raise service.projector.problem
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -52,6 +52,7 @@ class Service:
             self.runs.journal,
             self.access.journal,
             self.access.audit,
+            self.access.uses,
             self.builder,
         ]
 

@@ -53,6 +53,7 @@ CATALOGUE = (
     ),
     Metric("activity_reports_runs_total", "counter", "Report runs by kind and final state", ("kind", "state")),
     Metric("activity_web_requests_total", "counter", "Requests by kind of answer", ("surface", "status")),
+    Metric("activity_access_refusals_total", "counter", "Requests that were not let in, by why", ("reason",)),
     Metric("activity_audit_lost_total", "counter", "Audit records that could not be written"),
     Metric("activity_reports_build_seconds", "histogram", "Length of building one report", ("kind",)),
 )

@@ -100,6 +100,14 @@ class Settings(BaseSettings):
         "",
         description="Where people reach the reports service, such as https://reports.example.com: for links in mail and for login; empty: reports_url",
     )
+    allowed_hosts: str = Field(
+        "",
+        description="Further host names the reports service answers to, comma separated; loopback and that of public_url always count",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma separated",
+    )
     inactive_days: int = Field(
         90, ge=1, le=3650, description="Days without access after which the Inactive Users report lists a person"
     )
@@ -123,11 +131,44 @@ class Settings(BaseSettings):
     retention_months: int = Field(0, ge=0, le=1200, description="Whole months the report store keeps; 0: everything")
 
     session_hours: float = Field(12, gt=0, le=24 * 30, description="Hours after which a person must sign in again")
+    session_key: str = Field(
+        "",
+        repr=False,
+        description="Secret that signs sessions, the same for all reports services; empty: one made in the data directory",
+    )
+    login_issuer: str = Field(
+        "",
+        description="Issuer of the OpenID Connect provider that people sign in with; empty: one-time links on loopback only",
+    )
+    login_client_id: str = Field("", description="Client id at the provider")
+    login_client_secret: str = Field(
+        "", repr=False, description="Client secret at the provider; empty: a public client"
+    )
+    login_scopes: str = Field("openid email profile", description="Scopes to ask the provider for, space separated")
+    login_name_claim: str = Field(
+        "email", description="Claim that names a person; an e-mail said to be unverified is refused"
+    )
+    login_group_claim: str = Field("groups", description="Claim that lists a person's groups")
+    login_admin_groups: str = Field("", description="Groups whose members are administrators, comma separated")
+    login_admins: str = Field(
+        "", description="People who are administrators, as the name claim has them, comma separated"
+    )
+    login_viewer_groups: str = Field(
+        "", description="Groups whose members may sign in, comma separated; *: everybody the provider lets in"
+    )
+    login_domains: str = Field("", description="Mail domains people must belong to, comma separated; empty: any")
+    login_leeway_seconds: int = Field(60, ge=0, le=600, description="How far the provider's clock may be off from ours")
+    login_attempts_per_minute: int = Field(
+        30, ge=1, description="Wrong links, tokens and logins of one address that are looked at; more get 429"
+    )
+    requests_per_minute: int = Field(
+        1200, ge=1, description="Requests of one person, token or unknown address that are answered; more get 429"
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
     log_json: bool = Field(False, description="Log lines as JSON objects")
 
-    @field_validator("kafka", "redis", "reports_url", "store", mode="before")
+    @field_validator("kafka", "redis", "reports_url", "store", "public_url", "login_issuer", mode="before")
     @classmethod
     def _stripped(cls, value: Any) -> Any:
         return value.strip() if isinstance(value, str) else value
@@ -140,6 +181,11 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         return self.store or f"chdb://{(self.data / 'store').resolve()}"
+
+    @property
+    def site_url(self) -> str:
+        """Where people reach the pages, without a slash at the end."""
+        return (self.public_url or self.reports_url).rstrip("/")
 
     def needs(self, *names: str) -> None:
         """Refuse to go on without these endpoints, all missing ones named at once."""

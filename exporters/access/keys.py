@@ -9,12 +9,15 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
+LEAST = 32
 SIGNING, LOCAL = "signing.key", "local.token"
 
 
 def signing_key(settings: Settings) -> str:
     """What signs sessions.  Raises ConfigError."""
-    return _secret(settings, SIGNING)
+    if settings.session_key and len(settings.session_key) < LEAST:
+        raise ConfigError(f"ACTIVITY_SESSION_KEY is too short; give it at least {LEAST} random characters")
+    return settings.session_key or _secret(settings, SIGNING)
 
 
 def local_token(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""In front of every route: names this service answers to, who asks, what they may, the headers of every answer, the audit.
+"""In front of every route: names this service answers to, who asks, how often, what they may, the headers of every answer, the audit.
 
 What is not named here as open needs a person; what is named as theirs needs an administrator.
 """
@@ -6,23 +6,40 @@ What is not named here as open needs a person; what is named as theirs needs an 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from exporters.access.people import Person
+from exporters.access.hosts import LOOPBACK, name_of, names
+from exporters.access.limits import Limit
+from exporters.access.people import LOCAL, Person
 from exporters.service import Service
-from pipeline import logs
+from pipeline import clock, logs
 
 log = logs.logger("web")
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-OPEN = ("/healthz", "/metrics", "/login")
+# Monitors come by address; they read nothing that is anybody's.
+MONITORS = ("/healthz", "/metrics")
+SIGN_IN = ("/login", "/login/start", "/login/callback")
+OPEN = (*MONITORS, *SIGN_IN)
 OPEN_BELOW = ("/static/",)
-ADMINS_BELOW: tuple[str, ...] = ("/api/v1/links",)
+ADMINS_BELOW = (
+    "/api/v1/links",
+    "/api/v1/tokens",
+    "/api/v1/audit",
+    "/api/v1/schedules",
+    "/api/v1/destinations",
+    "/settings/tokens",
+    "/settings/audit",
+    "/settings/schedules",
+    "/settings/sync",
+)
 # Asked by the page itself, again and again; only their refusals are news.
 SILENT = ("/events", "/settings/reports/runs", "/settings/reports/window")
+# More than any form or question needs; files do not come this way.
+MAX_BODY_BYTES = 256 << 10
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -36,20 +53,37 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+ENCRYPTED_ONLY = {"strict-transport-security": "max-age=31536000"}
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Refuse = Callable[[Request, int, str, str], Response]
+
+
+class Refusal(NamedTuple):
+    status: int
+    code: str
+    message: str
+    retry_after: float | None = None
+
+
+# Makes an answer of ours.
+Refuse = Callable[[Request, Refusal], Response]
 
 
 class Gate:
-    """ASGI middleware.  `refuse` makes an answer of ours: request, status, code, message."""
+    """ASGI middleware.  Runs in the event loop only, so that its counts need no lock."""
 
     def __init__(self, app: Any, service: Service, refuse: Refuse) -> None:
+        settings = service.settings
         self._app = app
         self._service = service
         self._refuse = refuse
+        self._names = names(settings)
+        self._requests = Limit(settings.requests_per_minute)
+        self._attempts = Limit(settings.login_attempts_per_minute)
+        encrypted = settings.public_url.startswith("https://")
+        self._headers = [(k.encode(), v.encode()) for k, v in (HEADERS | (ENCRYPTED_ONLY if encrypted else {})).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,61 +98,81 @@ class Gate:
             if message["type"] == "http.response.start":
                 begun = message["status"]
                 have = {name for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *((k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in have),
-                ]
+                message["headers"] = [*message["headers"], *(h for h in self._headers if h[0] not in have)]
             await send(message)
 
         refusal = self._refusal(request, person)
         try:
             if refusal is not None:
-                await self._refuse(request, *refusal)(scope, receive, answer)
+                await self._refuse(request, refusal)(scope, receive, answer)
             else:
-                await self._app(scope, receive, answer)
+                await self._app(scope, _bounded(receive), answer)
         except Exception as error:
             log.exception("a request failed", error=type(error).__name__)
             if not begun:
-                broken = self._refuse(request, 500, "bug", "This is a fault of ours; it is in the service's log.")
+                broken = self._refuse(
+                    request, Refusal(500, "bug", "This is a fault of ours; it is in the service's log.")
+                )
                 await broken(scope, receive, answer)
         finally:
-            self._note(
-                request, person, refusal[0] if refusal else begun or 499
-            )  # a redirect to the sign-in is a refusal
+            # A redirect to the sign-in is a refusal; nobody is left of a request whose reader went away.
+            self._note(request, refusal.status if refusal else begun or 499)
 
     def _who(self, request: Request) -> Person | None:
         access = self._service.access
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind:
-            return access.bearer(token.strip()) if kind.lower() == "bearer" else None
+            return (access.local(token.strip()) or access.bearer(token.strip())) if kind.lower() == "bearer" else None
         if request.url.path.startswith("/api/"):  # a cookie is sent by any site's page; a token is not
             return None
         return access.visitor(request.cookies.get(access.sessions.cookie, ""))
 
-    def _refusal(self, request: Request, person: Person | None) -> tuple[int, str, str] | None:
-        """Status, code and message of what is not let through."""
+    def _refusal(self, request: Request, person: Person | None) -> Refusal | None:
+        """What is not let through."""
         path = request.url.path
-        if not self._ours(request.headers.get("host", "")):  # a page elsewhere may point its own name at this machine
-            return 403, "forbidden", "this service answers on loopback names only"
-        if path in OPEN or path.startswith(OPEN_BELOW):
+        unknown_name = name_of(request.headers.get("host", "")) not in self._names
+        if unknown_name and not (path in MONITORS and self._service.settings.login_issuer):
+            known = ", ".join(sorted(self._names - set(LOOPBACK))) or "loopback names only"
+            return Refusal(403, "forbidden", f"This service answers to {known}.")
+        if path in MONITORS or path.startswith(OPEN_BELOW):
             return None
+        if _announced(request) > MAX_BODY_BYTES:
+            return Refusal(413, "too_large", "This request is too large.")
+        return self._too_many(request, person) or (None if path in OPEN else self._not_allowed(path, person))
+
+    def _not_allowed(self, path: str, person: Person | None) -> Refusal | None:
         if person is None:
-            return 401, "unauthorized", _SIGN_IN
+            return Refusal(401, "unauthorized", _SIGN_IN)
+        if person != LOCAL and not self._service.access.journal.ready:
+            # Until the topic is read nobody knows what was revoked or ended.
+            return Refusal(503, "unavailable", "The service is starting; try again in a moment.", 1)
         if path.startswith(ADMINS_BELOW) and not person.is_admin:
-            return 403, "forbidden", "Only administrators may do this."
+            return Refusal(403, "forbidden", "Only administrators may do this.")
         return None
 
-    def _ours(self, host: str) -> bool:
-        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        return name in LOOPBACK
+    def _too_many(self, request: Request, person: Person | None) -> Refusal | None:
+        if person == LOCAL:  # could stop the service as well
+            return None
+        now, address = clock.monotonic(), _address(request)
+        if person is None and _tries(request) and (wait := self._attempts.wait(address, now)):
+            return Refusal(429, "too_many", "Too many sign-ins that failed, from this address.", wait)
+        if wait := self._requests.take(person.name if person else address, now):
+            return Refusal(429, "too_many", "Too many requests.", wait)
+        return None
 
-    def _note(self, request: Request, person: Person | None, status: int) -> None:
+    def _note(self, request: Request, status: int) -> None:
         path = request.url.path
-        self._service.metrics["activity_web_requests_total"].labels(
+        person: Person | None = request.scope["person"]  # signing in has set it
+        metrics = self._service.metrics
+        metrics["activity_web_requests_total"].labels(
             "api" if path.startswith("/api/") else "page", f"{status // 100}xx"
         ).inc()
-        refused = status in (401, 403, 413, 429)
-        if not refused and (path in OPEN[:2] or path.startswith(OPEN_BELOW) or path in SILENT):
+        refused = status in REFUSED
+        if refused:
+            metrics["activity_access_refusals_total"].labels(REFUSED[status]).inc()
+            if status in (401, 403) and person is None and _tries(request):
+                self._attempts.take(_address(request), clock.monotonic())
+        elif path in MONITORS or path.startswith(OPEN_BELOW) or path in SILENT:
             return
         outcome = "refused" if refused else "failed" if status >= 400 else "done"
         route = request.scope.get("route")
@@ -129,10 +183,12 @@ class Gate:
             path,
             outcome,
             status,
-            address=request.client.host if request.client else "",
+            address=_address(request),
+            detail=str(request.scope.get("detail", "")),
         )
 
 
+REFUSED = {401: "unauthorized", 403: "forbidden", 413: "too_large", 429: "too_many"}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SIGN_IN = (
     "Sign in first: on this machine, `activity link` prints a link that signs you in. "
@@ -145,3 +201,33 @@ def person_of(request: Request) -> Person:
     person = request.scope["person"]
     assert isinstance(person, Person)
     return person
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _tries(request: Request) -> bool:
+    """True for what shows a secret, or begins a login: only that can be guessed at."""
+    shows_key = request.url.path == "/login" and "key" in request.query_params
+    return "authorization" in request.headers or shows_key or request.url.path in SIGN_IN[1:]
+
+
+def _announced(request: Request) -> int:
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdigit() else 0
+
+
+def _bounded(receive: Receive) -> Receive:
+    """A body that does not say its length ends where it becomes too large."""
+    taken = 0
+
+    async def next_piece() -> MutableMapping[str, Any]:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_BODY_BYTES:
+            raise HTTPException(413, "This request is too large.")
+        return message
+
+    return next_piece

@@ -2,60 +2,87 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from exporters.service import Service
-from exporters.web import api, live
+from exporters.web import api, api_access, live
+from exporters.web.contract import Described
 from exporters.web.forms import genuine
-from exporters.web.gate import Gate
-from exporters.web.pages import preferences, reports, sign_in
+from exporters.web.gate import Gate, Refusal
+from exporters.web.pages import audit, preferences, reports, sign_in, tokens
 from exporters.web.views import Views
 from pipeline.errors import RequestError, Unavailable
 
 STATIC = Path(__file__).with_name("static")
+ABOUT = (
+    "Everything the pages show and do. Programs send `Authorization: Bearer` with a token of `/settings/tokens`. "
+    "Instants are UTC milliseconds. Every failure has one shape: `error` with a `code` for programs and a `message` for people. "
+    "Lists come in pages: pass `next` of one answer as `after` of the next question."
+)
 
 
-def make(service: Service) -> FastAPI:
-    app = FastAPI(title="User Activity", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+def make(service: Service) -> Described:
+    app = Described(
+        title="User Activity",
+        version="1",
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
     views = Views(service)
 
-    def error(request: Request, status: int, code: str, message: str, *, retry_after: float | None = None) -> Response:
-        headers = {} if retry_after is None else {"Retry-After": str(max(1, round(retry_after)))}
+    def error(request: Request, refusal: Refusal, more: Mapping[str, str] | None = None) -> Response:
+        status, code, message, retry_after = refusal
+        headers = dict(more or {})
+        if retry_after is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)
         if status == 401 and request.method == "GET" and "hx-request" not in request.headers:
-            return RedirectResponse("/login", 303)
+            return RedirectResponse(sign_in.way(request), 303)
         return views.error(request, status, message, headers=headers)
 
     @app.exception_handler(RequestError)
     def refused(request: Request, problem: RequestError) -> Response:
-        return error(request, problem.status, problem.code, str(problem))
+        return error(request, Refusal(problem.status, problem.code, str(problem)))
 
     @app.exception_handler(Unavailable)
     def unavailable(request: Request, problem: Unavailable) -> Response:
-        return error(request, 503, "unavailable", str(problem), retry_after=problem.retry_after_seconds)
+        return error(request, Refusal(503, "unavailable", str(problem), problem.retry_after_seconds))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, problem: RequestValidationError) -> Response:
         faults = "; ".join(f"{'.'.join(str(x) for x in e['loc'][1:]) or 'body'}: {e['msg']}" for e in problem.errors())
-        return error(request, 422, "bad_request", faults)
+        return error(request, Refusal(422, "bad_request", faults))
 
     @app.exception_handler(HTTPException)
     def other(request: Request, problem: HTTPException) -> Response:
         text = str(problem.detail)
-        return error(request, problem.status_code, text.lower().replace(" ", "_"), text)
+        code = HTTPStatus(problem.status_code).name.lower()
+        return error(request, Refusal(problem.status_code, code, text), problem.headers)
 
     app.include_router(api.routes(service))
+    app.include_router(api_access.routes(service))
     app.include_router(live.routes(service))
-    for pages in (sign_in.routes(service, views), reports.routes(service, views), preferences.routes()):
+    for pages in (
+        sign_in.routes(service, views),
+        reports.routes(service, views),
+        tokens.routes(service, views),
+        audit.routes(service, views),
+        preferences.routes(),
+    ):
         app.include_router(pages, dependencies=[genuine(service)])
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Gate, service=service, refuse=error)

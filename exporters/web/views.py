@@ -15,6 +15,7 @@ from exporters.access.people import Person
 from exporters.service import Service
 from exporters.web import words
 from exporters.web.forms import WORD
+from exporters.web.gate import ADMINS_BELOW
 from pipeline import clock
 from pipeline.model.times import iso
 from pipeline.model.windows import WindowError
@@ -22,7 +23,11 @@ from pipeline.model.windows import zone as known_zone
 
 TEMPLATES = Path(__file__).with_name("templates")
 ZONE_COOKIE = "zone"
-NAVIGATION = (("/settings/reports", "Reports"),)
+NAVIGATION = (
+    ("/settings/reports", "Reports"),
+    ("/settings/tokens", "Tokens"),
+    ("/settings/audit", "Audit"),
+)
 
 
 class Views:
@@ -42,7 +47,7 @@ class Views:
             "instant": words.instant,
             "iso": iso,
         }
-        self._templates.globals |= {"zones": cache(words.zones), "navigation": NAVIGATION}
+        self._templates.globals |= {"zones": cache(words.zones)}
 
     def page(
         self,
@@ -60,6 +65,9 @@ class Views:
             zone=zone_of(request),
             now_ms=clock.now_ms(),
             person=person,
+            navigation=[
+                (a, n) for a, n in NAVIGATION if person and (person.is_admin or not a.startswith(ADMINS_BELOW))
+            ],
             **context,
         )
         return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"} | (headers or {}))

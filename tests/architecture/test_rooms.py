@@ -34,7 +34,9 @@ DOORS = {
     "jinja2": ("exporters/web/", "exporters/mail/"),
     "aiosmtplib": ("exporters/mail/smtp.py",),
     "aiosmtpd": ("deploy/local/catcher.py",),
-    "httpx": ("exporters/client.py",),
+    "authlib": ("exporters/access/provider.py",),
+    "joserfc": ("exporters/access/provider.py",),
+    "httpx": ("exporters/client.py", "exporters/access/provider.py"),
     "time": ("pipeline/clock.py", "pipeline/engine/"),
     "structlog": ("pipeline/logs.py",),
 }

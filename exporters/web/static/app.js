@@ -14,12 +14,14 @@
     if (event.target.matches("[data-submits]")) event.target.form.submit();
   });
 
+  const copied = ({ dataset }) =>
+    dataset.copy ? new URL(dataset.copy, location).href : document.querySelector(dataset.copyText).textContent;
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]"))
       if (!menu.contains(event.target)) menu.open = false;
-    const copy = event.target.closest("[data-copy]");
+    const copy = event.target.closest("[data-copy], [data-copy-text]");
     if (copy)
-      navigator.clipboard.writeText(new URL(copy.dataset.copy, location).href).then(() => {
+      navigator.clipboard.writeText(copied(copy)).then(() => {
         copy.textContent = "Copied";
       });
   });

@@ -13,6 +13,7 @@ import pytest
 
 from exporters.access import keys
 from exporters.client import Client
+from tests.exporters.web.guarded import Guarded
 from tests.live.system import System
 from tests.streams import Stream
 
@@ -23,7 +24,9 @@ SCREENS = Path(__file__).parents[2] / ".artifacts" / "screens"
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "system" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
+        if {"system", "guarded"} & set(getattr(item, "fixturenames", ())) and Path(
+            __file__
+        ).parent in item.path.parents:
             item.add_marker(pytest.mark.live)
             item.add_marker(pytest.mark.xdist_group("web"))
 
@@ -40,6 +43,23 @@ def system(tmp_path_factory, stream):
     with System(data) as running:
         assert running.activity("users", "import", str(data / "users.json")).returncode == 0
         running.produce(stream.lines(5_000))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def provider():
+    """Where people sign in, on this machine."""
+    from tests.exporters.web.provider import running
+
+    with running() as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def guarded(system, provider, tmp_path_factory):
+    """A second installation on the same Kafka: with login, on every address of this machine, under a name of its own."""
+    data = tmp_path_factory.mktemp("guarded")
+    with Guarded(system, provider, data) as running:
         yield running
 
 

@@ -65,7 +65,7 @@ def test_nothing_but_the_open_paths_answers_a_stranger(system, routes):
         }
         assert let_in == {"/login", "/healthz", "/metrics"}
         assert stranger.get("/api/v1/reports").json()["error"]["code"] == "unauthorized"
-        assert stranger.get("/settings/reports").headers["location"] == "/login"
+        assert stranger.get("/settings/reports").headers["location"].startswith("/login")
         assert stranger.get("/nowhere").status_code == 303
     audited(system, who="", action="GET -", target="/settings/reports", outcome="refused", status=401)
 
@@ -93,7 +93,7 @@ FORGED = {
 def test_a_forged_cookie_signs_nobody_in(system, cookie):
     name = Sessions(signing_key(system.settings), hours=1).cookie
     answer = httpx.get(f"{system.stack.url}/settings/reports", cookies={name: cookie}, trust_env=False)
-    assert answer.headers["location"] == "/login"
+    assert answer.headers["location"].startswith("/login")
 
 
 def test_a_session_that_is_over_or_was_ended_is_no_session(system, signed_in):
@@ -105,7 +105,7 @@ def test_a_session_that_is_over_or_was_ended_is_no_session(system, signed_in):
     assert signed_in.post("/logout", data={"word": signed_in.word}).status_code == 303
     for cookies in (dict(signed_in.cookies), copy):
         answer = httpx.get(f"{system.stack.url}/settings/reports", cookies=cookies, trust_env=False)
-        assert answer.headers["location"] == "/login"
+        assert answer.headers["location"].startswith("/login")
 
 
 def test_a_link_works_once_and_not_for_long(system):
@@ -135,7 +135,7 @@ def test_a_cookie_opens_no_api_and_a_wrong_token_nothing(system, signed_in):
         "Bearer ü".encode(),
     ):
         answer = httpx.get(f"{system.stack.url}/settings/reports", headers={"Authorization": header}, trust_env=False)
-        assert answer.headers["location"] == "/login"
+        assert answer.headers["location"].startswith("/login")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])

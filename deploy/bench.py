@@ -50,6 +50,8 @@ def worker(count: int) -> None:
                 size += len(value)
                 if n % 10_000 == 0:
                     advance(10_000)
+        # Python compiles what it imports for the first time ever; no later start of a worker does that.
+        subprocess.run([sys.executable, "-c", "import pipeline.app"], check=True)
         began = clock.monotonic()
         log = (stack.data / "logs" / "worker.log").open("ab")
         process = psutil.Popen(

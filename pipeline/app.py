@@ -108,8 +108,6 @@ def main(settings: Settings) -> None:
     """Run one worker until a signal."""
     logs.configure(level=settings.log_level, json_lines=settings.log_json)
     settings.needs("kafka")
-    # The default collects the young generation every 700 objects; a list of records makes thousands that all die together.
-    gc.set_threshold(100_000, 20, 100)
     asyncio.set_event_loop(asyncio.new_event_loop())
     app = make(settings)
     if settings.worker_port:

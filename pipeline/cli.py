@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 @app.command()
 def worker(data: Data = DEFAULT_DATA) -> None:
     """Turn events into rolling tables; several may run.  Example: activity worker --data .activity"""
+    # The default collects the young generation every 700 objects: importing makes many that stay, a list of records thousands that die together.
+    gc.set_threshold(100_000, 20, 100)
     from pipeline import app as worker_app
 
     worker_app.main(settings_module.load(data))

@@ -252,7 +252,8 @@ _any = msgspec.json.Decoder()
 _connector_log = msgspec.json.Decoder(ConnectorLog)
 _closed_connector_log = msgspec.json.Decoder(_closed(ConnectorLog))
 _network_envelope = msgspec.json.Decoder(_NetworkEnvelope)
-_principals: dict[tuple[str | None, str | None], Principal] = {}
+# By id, as people mostly come with both: the e-mail as written, and the principal.
+_people: dict[str | None, tuple[str | None, Principal]] = {}
 
 
 def decode_connections(records: Iterable[Any]) -> list[Connection | Rejected]:
@@ -466,12 +467,14 @@ def _principal(user: _User | None, account: _ServiceAccount | None, path: str) -
 
 
 def _person(id_: Text, email: Text) -> Principal:
-    known = _principals.get((id_, email))
-    if known is None:
-        if len(_principals) >= CACHE_SIZE:
-            _principals.clear()
-        known = _principals[id_, email] = Principal(USER, id_ or "", (email or "").casefold())
-    return known
+    known = _people.get(id_)
+    if known is not None and known[0] == email:
+        return known[1]
+    if len(_people) >= CACHE_SIZE:
+        _people.clear()
+    principal = Principal(USER, id_ or "", (email or "").casefold())
+    _people[id_] = email, principal
+    return principal
 
 
 def _instant(text: Text, timestamp: int, path: str) -> int:
@@ -514,36 +517,48 @@ def _path(tunnel: Text, relays: list[_Relay] | None) -> str:
     return RELAY if relays else PEER_TO_PEER
 
 
+_addresses = addresses.cache
+# Before an event's own id.  Every other sign is another word, so that ids of different kinds never meet.
+OWN = "own "
 _NO_LOG_CONNECTION = _LogConnection()
 _NO_NETWORK_CONNECTION = _NetworkConnection()
 
 
-_STATE_OUTCOME = {"closed_connection": SUCCESS, "established_connection": ESTABLISHED, "denied_access": FAILED_OTHER}
+# What became of it (None: the message decides), and the sign that makes the connection's id the event's own.
+_STATES: dict[str, tuple[str | None, str]] = {
+    "closed_connection": (SUCCESS, "closed "),
+    "established_connection": (ESTABLISHED, "established "),
+    "denied_access": (FAILED_OTHER, "denied "),
+    "failed_to_connect": (None, "failed "),
+}
+_EARLIEST_MS, _AHEAD_MS = times.EARLIEST_MS, times.AHEAD_MS
 
 
 def _of_log(log: ConnectorLog, timestamp: int) -> Connection:
     """Once per event of the busiest dialect: the caches are asked here, the functions behind them only on a miss."""
     user, connection, device = log.user, log.connection or _NO_LOG_CONNECTION, log.device
-    principal = _principals.get((user.id, user.email)) if user is not None else None
-    if principal is None:
+    if user is not None and (known := _people.get(user.id)) is not None and known[0] == user.email:
+        principal = known[1]
+    else:
         principal = _principal(user, log.service_account, "$")
     time = log.timestamp
-    if time < times.EARLIEST_MS or time > timestamp + times.AHEAD_MS:
+    if time < _EARLIEST_MS or time > timestamp + _AHEAD_MS:
         raise Rejected(Reason.BAD_TIME, "$.timestamp")
     address = connection.client_ip or ""
     if address:
-        address = addresses.cache.get(address) or _address(address, "$.connection.client_ip")
-    state, own, id_ = log.event_type, log.id, connection.id
+        address = _addresses.get(address) or _address(address, "$.connection.client_ip")
+    outcome, sign = _STATES[log.event_type]
+    tunnel, own, id_ = connection.tunnel_path, log.id, connection.id
     return Connection(
         principal,
         time,
-        _STATE_OUTCOME.get(state) or _outcome(state, connection.error_message),
-        _TUNNEL.get(connection.tunnel_path or "") or _path(connection.tunnel_path, log.relays),
+        outcome or _outcome(log.event_type, connection.error_message),
+        RELAY if tunnel == "relayed" else _path(tunnel, log.relays),
         connection.tx or 0,
         connection.rx or 0,
         address,
         device.id or "" if device is not None else "",
-        f"own\0{own}" if own else f"connection\0{id_}\0{state}" if id_ else "",
+        OWN + own if own else sign + id_ if id_ else "",
     )
 
 
@@ -558,7 +573,7 @@ def _of_network(event: NetworkEvent, timestamp: int, path: str) -> Connection:
         bytes_received=connection.bytes_received or 0,
         client_ip=_address(connection.client_ip, f"{path}.connection.client_ip"),
         device=(event.device.id or "") if event.device is not None else "",
-        id=f"own\0{event.id}" if event.id else "",
+        id=OWN + event.id if event.id else "",
     )
 
 
@@ -583,7 +598,7 @@ def _of_csv(row: CsvRow, timestamp: int) -> Connection:
         bytes_received=_amount(row.bytes_received, "$.bytes_received"),
         client_ip=_address(row.client_ip, "$.client_ip"),
         device=row.device_id or "",
-        id=f"own\0{row.id}" if row.id else "",
+        id=OWN + row.id if row.id else "",
     )
 
 
@@ -616,5 +631,5 @@ def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str) ->
         type=action.type,
         result=result,
         reason=reason or "",
-        id=f"own\0{event.id}" if event.id else "",
+        id=OWN + event.id if event.id else "",
     )

@@ -19,12 +19,13 @@ HORIZON_MS = 24 * 3600 * 1000
 class Duplicates:
     """The identities of one partition's current and previous generation, each with its newest record time (UTC ms)."""
 
-    __slots__ = ("_current", "_generation", "_horizon_ms", "_length", "_previous")
+    __slots__ = ("_current", "_end", "_generation", "_horizon_ms", "_length", "_previous")
 
     def __init__(self, *, generation: int = GENERATION, horizon_ms: int = HORIZON_MS) -> None:
         self._length = generation
         self._horizon_ms = horizon_ms
         self._generation = 0
+        self._end = generation  # the first offset of the next generation
         self._current: dict[Identity, int] = {}
         self._previous: dict[Identity, int] = {}
 
@@ -34,18 +35,21 @@ class Duplicates:
 
     def seen(self, offset: int, timestamp: int, identity: Identity) -> bool:
         """Note this occurrence and say whether it is a duplicate.  Called for every decodable record, in offset order, duplicates included."""
-        generation = offset // self._length
-        if generation != self._generation:
-            self._previous = self._current if generation == self._generation + 1 else {}
-            self._current = {}
-            self._generation = generation
+        if offset >= self._end:
+            self._turn(offset // self._length)
         current = self._current
-        before = current.get(identity)
+        known = len(current)
+        before = current.setdefault(identity, timestamp)
         older = self._previous.get(identity)
-        if before is None and older is None:
-            current[identity] = timestamp
-            return False
-        if before is None or timestamp > before:
-            current[identity] = timestamp
         since = timestamp - self._horizon_ms
-        return (before is not None and before >= since) or (older is not None and older >= since)
+        if len(current) > known:
+            return older is not None and older >= since
+        if timestamp > before:
+            current[identity] = timestamp
+        return before >= since or (older is not None and older >= since)
+
+    def _turn(self, generation: int) -> None:
+        self._previous = self._current if generation == self._generation + 1 else {}
+        self._current = {}
+        self._generation = generation
+        self._end = (generation + 1) * self._length

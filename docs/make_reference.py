@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from exporters.reports.build import KINDS
 from exporters.reports.columns import ACTIVE, INACTIVE
+from exporters.snapshots import shelf
 from pipeline.metrics import CATALOGUE
 from pipeline.model import wire
 from pipeline.model.events import Reason
@@ -36,6 +37,7 @@ def reference() -> str:
         "### Columns of Active Users\n\n" + table("column", "meaning", rows=[(f"`{c.name}`", c.help) for c in ACTIVE]),
         "### Columns of Inactive Users\n\n"
         + table("column", "meaning", rows=[(f"`{c.name}`", c.help) for c in INACTIVE]),
+        "## Snapshots in Redis\n\n" + "```\n" + (shelf.__doc__ or "").strip() + "\n```",
         "## Reject reasons\n\n" + table("reason", "meaning", rows=[(f"`{r.value}`", r.help) for r in Reason]),
         "## Topics\n\n" + table("topic", "key", "settings", "content", rows=topics),
         "## Changelogs\n\n```\n" + (wire.__doc__ or "").strip() + "\n```",

@@ -11,6 +11,7 @@ from kafka.errors import KafkaError
 from exporters.access.access import Access
 from exporters.reports.builder import Builder
 from exporters.reports.runs import Runs
+from exporters.snapshots.snapshotter import Snapshotter
 from exporters.store.projector import Projector
 from exporters.store.store import Store
 from pipeline import topics
@@ -31,6 +32,7 @@ class Service:
         self.projector = Projector(settings, self.store, self.metrics)
         self.runs = Runs(settings)
         self.builder = Builder(settings, self.store, self.projector, self.runs, self.metrics)
+        self.snapshots = Snapshotter(settings, self.store, self.projector, self.source_ends, self.metrics)
         self.access = Access(settings, self.metrics)
         self._names = {t.role: t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in _SOURCES}
         self._asking = threading.Lock()
@@ -54,6 +56,7 @@ class Service:
             self.access.audit,
             self.access.uses,
             self.builder,
+            self.snapshots,
         ]
 
     def source_ends(self) -> dict[str, dict[int, int]]:

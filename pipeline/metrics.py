@@ -52,6 +52,10 @@ CATALOGUE = (
         "From the append of the oldest source record behind a ledger until its effect can be queried",
     ),
     Metric("activity_reports_runs_total", "counter", "Report runs by kind and final state", ("kind", "state")),
+    Metric("activity_snapshot_seconds", "histogram", "Length of computing the rolling windows once"),
+    Metric(
+        "activity_snapshot_behind_seconds", "gauge", "Age of the instant up to which the rolling windows are complete"
+    ),
     Metric("activity_web_requests_total", "counter", "Requests by kind of answer", ("surface", "status")),
     Metric("activity_access_refusals_total", "counter", "Requests that were not let in, by why", ("reason",)),
     Metric("activity_audit_lost_total", "counter", "Audit records that could not be written"),

@@ -130,6 +130,13 @@ class Settings(BaseSettings):
     )
     retention_months: int = Field(0, ge=0, le=1200, description="Whole months the report store keeps; 0: everything")
 
+    snapshot_seconds: float = Field(
+        2.0,
+        gt=0,
+        le=3600,
+        description="How often the rolling windows are looked at; they are computed anew only if something changed",
+    )
+
     session_hours: float = Field(12, gt=0, le=24 * 30, description="Hours after which a person must sign in again")
     session_key: str = Field(
         "",

@@ -17,6 +17,7 @@ import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from exporters.store.changes import Changes
 from exporters.store.store import Store
 from pipeline import broker, clock, logs, topics
 from pipeline.errors import ConfigError, Problem
@@ -114,6 +115,7 @@ class Projector(threading.Thread):
         self._progress: dict[TopicPartition, Progress] = {}
         self._through: dict[str, dict[int, int]] = {}
         self._ends: dict[TopicPartition, int] = {}
+        self.changes = Changes()
         self.problem: Problem | None = None
         self.on_problem: Callable[[], None] = lambda: None
         self.ready = False
@@ -268,6 +270,7 @@ class Projector(threading.Thread):
                     ),
                 )
                 self._metrics["activity_store_rows_total"].labels(table).inc(len(rows))
+        self.changes.note(columns)
         moved = [p for p in self._progress.values() if p.moved]
         if moved:
             rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger, p.lost) for p in moved]

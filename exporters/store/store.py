@@ -70,6 +70,10 @@ class Store:
         ) as stream:
             yield from stream
 
+    def run(self, statement: str, **parameters: Any) -> None:
+        """Run one of the query files that answers nothing."""
+        self._client().command(self._queries[statement], parameters=parameters, settings=self._settings)
+
     def _client(self) -> Any:
         client = getattr(self._local, "client", None)
         if client is None:

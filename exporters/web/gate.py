@@ -37,7 +37,7 @@ ADMINS_BELOW = (
     "/settings/sync",
 )
 # Asked by the page itself, again and again; only their refusals are news.
-SILENT = ("/events", "/settings/reports/runs", "/settings/reports/window")
+SILENT = ("/events", "/overview/numbers", "/settings/reports/runs", "/settings/reports/window")
 # More than any form or question needs; files do not come this way.
 MAX_BODY_BYTES = 256 << 10
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -28,7 +28,16 @@ def routes(service: Service) -> APIRouter:
 
 async def _changes(service: Service) -> AsyncIterator[str]:
     changed, loop = asyncio.Event(), asyncio.get_running_loop()
-    unlisten = service.runs.journal.listen(lambda: loop.call_soon_threadsafe(changed.set))
+    what: set[str] = set()
+
+    def tell(event: str) -> Callable[[], object]:
+        def told() -> None:
+            what.add(event)
+            changed.set()
+
+        return lambda: loop.call_soon_threadsafe(told)
+
+    ends = [service.runs.journal.listen(tell("runs")), service.snapshots.listen(tell("numbers"))]
     try:
         yield "retry: 2000\n\n"
         while True:
@@ -38,6 +47,10 @@ async def _changes(service: Service) -> AsyncIterator[str]:
                 yield ": alive\n\n"
                 continue
             changed.clear()
-            yield "event: runs\ndata: changed\n\n"
+            news = sorted(what)
+            what.clear()
+            for event in news:
+                yield f"event: {event}\ndata: changed\n\n"
     finally:
-        unlisten()
+        for end in ends:
+            end()

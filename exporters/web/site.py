@@ -14,11 +14,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from exporters.service import Service
-from exporters.web import api, api_access, live
+from exporters.web import api, api_access, api_numbers, live
 from exporters.web.contract import Described
 from exporters.web.forms import genuine
 from exporters.web.gate import Gate, Refusal
-from exporters.web.pages import audit, preferences, reports, sign_in, tokens
+from exporters.web.pages import audit, overview, preferences, reports, sign_in, tokens
 from exporters.web.views import Views
 from pipeline.errors import RequestError, Unavailable
 
@@ -75,9 +75,11 @@ def make(service: Service) -> Described:
 
     app.include_router(api.routes(service))
     app.include_router(api_access.routes(service))
+    app.include_router(api_numbers.routes(service))
     app.include_router(live.routes(service))
     for pages in (
         sign_in.routes(service, views),
+        overview.routes(service, views),
         reports.routes(service, views),
         tokens.routes(service, views),
         audit.routes(service, views),

@@ -24,6 +24,10 @@ from pipeline.model.windows import zone as known_zone
 TEMPLATES = Path(__file__).with_name("templates")
 ZONE_COOKIE = "zone"
 NAVIGATION = (
+    ("/overview", "Overview"),
+    ("/users", "Users"),
+    ("/sign-ins", "Sign-ins"),
+    ("/rejects", "Rejects"),
     ("/settings/reports", "Reports"),
     ("/settings/tokens", "Tokens"),
     ("/settings/audit", "Audit"),

@@ -19,6 +19,13 @@ CREATE TABLE IF NOT EXISTS accounts (
 ) ENGINE = ReplacingMergeTree(version, deleted) ORDER BY id
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
+-- Days added up per principal, for rolling windows: made from connections, made again whenever the service that made them starts.
+CREATE TABLE IF NOT EXISTS days (
+  service String, day Date, id String, email String,
+  success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt64, bytes_received UInt64, relay UInt64, p2p UInt64,
+  last_access Int64, client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
+) ENGINE = MergeTree PARTITION BY (service, day) ORDER BY (id, email);
+
 CREATE TABLE IF NOT EXISTS positions (
   topic String, part UInt16, topic_id String, next UInt64, epoch Int64, ledger Int64, lost UInt64
 ) ENGINE = ReplacingMergeTree(next) ORDER BY (topic, part)

@@ -139,10 +139,6 @@ def routes(service: Service, views: Views) -> APIRouter:
         sent = dict(request.query_params)
         return Form(first | {k: v[:2000] for k, v in sent.items()})
 
-    @pages.get("/")
-    def home() -> Response:
-        return RedirectResponse(PAGE, 303)
-
     @pages.get(PAGE)
     def page(request: Request) -> Response:
         return whole(request, initial(request))

@@ -41,7 +41,7 @@
   const states = () =>
     Object.fromEntries([...document.querySelectorAll("tr[data-state]")].map((row) => [row.id, row.dataset]));
   document.addEventListener("htmx:beforeSwap", () => {
-    open = [...document.querySelectorAll("details.menu[open]")].map((menu) => menu.id);
+    open = [...document.querySelectorAll("details[id][open]")].map((menu) => menu.id);
     before = states();
   });
   document.addEventListener("htmx:afterSwap", () => {
@@ -55,10 +55,12 @@
   });
 
   // Without the event stream the page asks by itself.
-  const refresh = () => htmx.trigger(document.body, "runs");
+  const tell = (event) => () => htmx.trigger(document.body, event);
+  const refresh = () => ["runs", "numbers"].forEach((event) => tell(event)());
   let polling = 0;
   const stream = new EventSource("/events");
-  stream.addEventListener("runs", refresh);
+  stream.addEventListener("runs", tell("runs"));
+  stream.addEventListener("numbers", tell("numbers"));
   stream.onopen = () => {
     clearInterval(polling);
     polling = 0;

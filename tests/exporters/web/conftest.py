@@ -103,7 +103,7 @@ def visit(system, browser, request):
     """`visit(zone=…, script=…)` opens the service in a fresh browser; scripts that fail fail the test."""
     contexts, errors = [], []
 
-    def opened(path="/", *, zone="Europe/Berlin", script=True, **options):
+    def opened(path="/settings/reports", *, zone="Europe/Berlin", script=True, **options):
         context = browser.new_context(
             timezone_id=zone, java_script_enabled=script, viewport={"width": 1360, "height": 900}, **options
         )
@@ -113,7 +113,7 @@ def visit(system, browser, request):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda m: errors.append(m.text) if "Content Security Policy" in m.text else None)
         page.goto(Client(system.settings).link())
-        if path != "/":
+        if path != "/":  # the link leads there
             page.goto(system.stack.url + path)
         return page
 

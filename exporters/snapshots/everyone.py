@@ -1,0 +1,106 @@
+"""Who there is, and when each was last there: the directory, and everybody who was ever seen in an event."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from exporters.reports.columns import Active, Inactive
+from exporters.snapshots.shapes import WindowName, at
+from exporters.store.changes import Changed
+from exporters.store.store import Store
+from pipeline import clock
+
+# Reading the whole history costs; while events of past months come in it is read again at most this often per second it took.
+PATIENCE = 5.0
+
+
+class Member(NamedTuple):
+    """What the directory says of a person; the texts are empty for somebody it does not know."""
+
+    state: str
+    created: str
+    ids: tuple[str, ...]
+
+
+class Everyone(NamedTuple):
+    """One moment.  `last`: the newest access of each person ever, UTC ms; `windows`: their rolling numbers."""
+
+    directory: dict[str, Member]
+    seen: frozenset[str]
+    last: dict[str, int]
+    windows: dict[WindowName, dict[str, Active]]
+
+    def people(self) -> set[str]:
+        return {*self.directory, *self.seen, *self.last}
+
+    def inactive(self, from_ms: int, to_ms: int) -> list[Inactive]:
+        """As the Inactive Users report has them: whose last access before `to_ms` lies before `from_ms`."""
+        population = self.directory or dict.fromkeys(self.people(), _UNKNOWN)
+        found = [
+            Inactive(person, self.last.get(person, 0), member.state, member.created, to_ms)
+            for person, member in population.items()
+            if self.last.get(person, 0) < from_ms
+        ]
+        return sorted(found, key=lambda i: (i.last_ms, i.person))
+
+
+_UNKNOWN = Member("", "", ())
+
+
+class Census:
+    """Keeps what `Everyone` needs.  Used by one thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._emails: dict[str, str] | None = None
+        self._directory: dict[str, Member] = {}
+        self._signed_in: set[tuple[str, str]] = set()
+        self._before: dict[str, int] = {}
+        self._before_ms = 0
+        self._stale = True
+        self._rest_until = 0.0
+
+    def take(
+        self, changed: Changed, from_ms: int, windows: dict[WindowName, dict[str, Active]], widest: WindowName
+    ) -> Everyone:
+        """`from_ms` is where the widest window begins: what lies before it comes from the store, everything else from its rows."""
+        if self._emails is None:
+            self._signed_in = set(self._store.rows("signed_in"))
+        self._signed_in |= changed.signed_in
+        if self._emails is None or changed.accounts:
+            self._read_directory()
+            self._stale = True
+        if any(quarter * 1000 < from_ms for quarter in changed.connections) or from_ms != self._before_ms:
+            self._stale = True
+        if self._stale and (clock.monotonic() >= self._rest_until or from_ms != self._before_ms):
+            began = clock.monotonic()
+            self._before = dict(self._store.rows("accesses_before", before=at(from_ms)))
+            self._before_ms, self._stale = from_ms, False
+            ended = clock.monotonic()
+            self._rest_until = ended + PATIENCE * (ended - began)
+        last = self._before | {p: a.last_ms for p, a in windows[widest].items() if a.last_ms}
+        emails = self._emails or {}
+        seen = frozenset(emails.get(id_) or email or id_ for id_, email in self._signed_in)
+        return Everyone(self._directory, seen | windows[widest].keys(), last, windows)
+
+    @property
+    def behind(self) -> bool:
+        """Whether something old has changed that is not read again yet."""
+        return self._stale
+
+    def _read_directory(self) -> None:
+        accounts: dict[str, list[tuple[str, str, str]]] = {}
+        emails = {}
+        for id_, email, state, created in self._store.rows("directory"):
+            accounts.setdefault(email or id_, []).append((id_, state, created))
+            if email:
+                emails[id_] = email
+        self._emails = emails
+        self._directory = {
+            person: Member(
+                "active" if any(s == "active" for _, s, _ in them) else min(s for _, s, _ in them),
+                min(c for _, _, c in them),
+                tuple(sorted(i for i, _, _ in them)),
+            )
+            for person, them in accounts.items()
+        }

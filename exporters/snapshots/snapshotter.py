@@ -1,0 +1,266 @@
+"""Keeps the rolling windows seconds old: looks what changed in the store, computes the snapshots anew, hands them to readers and to Redis.
+
+Readers in this process take them from memory, so that they need no Redis; Redis holds them for everybody else.  Nothing is computed while nothing
+changes and no window moves; `complete_through` moves on all the same.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
+
+from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
+from exporters.snapshots.everyone import Census, Everyone
+from exporters.snapshots.quarters import Cell, Quarters
+from exporters.snapshots.rolling import Rolling
+from exporters.snapshots.shapes import (
+    WINDOWS,
+    Head,
+    Snapshot,
+    WindowName,
+    active_rows,
+    active_totals,
+    edges,
+    inactive_rows,
+)
+from exporters.snapshots.shelf import Shelf
+from exporters.store.projector import Projector
+from exporters.store.store import Store
+from pipeline import clock, logs
+from pipeline.errors import ConfigError, Unavailable
+from pipeline.metrics import Metrics
+from pipeline.settings import Settings
+
+log = logs.logger("snapshots")
+
+Ends = dict[str, dict[int, int]]
+MARKS = 600
+# Between the looks at the store the processor belongs to others at least as long as a look took.
+REST = 1.0
+
+
+class Moment(NamedTuple):
+    """All snapshots of one version.  `complete_through`: every event that Kafka had acknowledged then is inside."""
+
+    version: int
+    made_at: int
+    complete_through: int
+    snapshots: dict[tuple[str, str], Snapshot]
+    connections: dict[int, Cell]
+    sign_ins: dict[int, dict[tuple[str, str, str], int]]
+    everyone: Everyone
+
+
+class Snapshotter(threading.Thread):
+    """`moment` is the newest one, or None before the first; `redis` says why Redis does not have it, or nothing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        projector: Projector,
+        source_ends: Callable[[], Ends],
+        metrics: Metrics,
+    ) -> None:
+        super().__init__(name="snapshotter", daemon=True)
+        self._settings = settings
+        self._projector = projector
+        self._source_ends = source_ends
+        self._metrics = metrics
+        owner = f"{platform.node()}:{settings.data.resolve()}"
+        self._rolling = Rolling(store, owner)
+        self._quarters = Quarters(store)
+        self._census = Census(store)
+        self._shelf = Shelf(settings, owner)
+        self._marks: deque[tuple[int, Ends]] = deque(maxlen=MARKS)
+        self._through = 0
+        self._listeners: list[Callable[[], object]] = []
+        self._stopping = threading.Event()
+        self.moment: Moment | None = None
+        self.redis: str | None = None
+
+    def run(self) -> None:
+        pause = self._settings.snapshot_seconds
+        while not self._stopping.wait(pause):
+            began = clock.monotonic()
+            try:
+                self._look()
+            except Exception as error:
+                log.exception("snapshots could not be made; trying again", error=type(error).__name__)
+            took = clock.monotonic() - began
+            pause = max(self._settings.snapshot_seconds - took, REST * took, 0.05)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def listen(self, told: Callable[[], object]) -> Callable[[], None]:
+        """Have `told` called, in this thread, after every change; the answer ends that."""
+        self._listeners.append(told)
+        return lambda: self._listeners.remove(told)
+
+    def _look(self) -> None:
+        if not self._projector.ready:
+            return
+        self._advance()
+        now = clock.now_ms()
+        changed = self._projector.changes.take()
+        before = self.moment
+        moved = before is None or before.snapshots[ACTIVE_KIND, WINDOWS[0]].head.to_ms != edges(WINDOWS[0], now)[1]
+        fresh = bool(changed) or moved or self._census.behind
+        if fresh:
+            try:
+                self.moment = self._compute(changed, now)
+            except BaseException:
+                self._projector.changes.put_back(changed)
+                raise
+            self._metrics["activity_snapshot_seconds"].observe((clock.now_ms() - now) / 1000)
+        elif before is not None:
+            self.moment = before._replace(complete_through=self._through)
+        moment = self.moment
+        assert moment is not None
+        self._metrics["activity_snapshot_behind_seconds"].set(max(0.0, (now - moment.complete_through) / 1000))
+        if fresh:
+            for tell in list(self._listeners):
+                tell()
+        self._publish(moment, fresh=fresh)
+
+    def _advance(self) -> None:
+        """How far the store is, as an instant: the newest one whose ends are all visible."""
+        try:
+            self._marks.append((clock.now_ms(), self._source_ends()))
+        except Unavailable:
+            return
+        while self._marks:
+            instant, ends = self._marks[0]
+            if self._projector.behind(ends):
+                break
+            self._through = instant
+            self._marks.popleft()
+
+    def _compute(self, changed: Any, now: int) -> Moment:
+        widest = WINDOWS[-1]
+        from_ms, to_ms = edges(widest, now)
+        through = self._through
+        self._rolling.change(changed, now)
+        self._rolling.settle(from_ms, now)
+        self._quarters.change(changed, from_ms, to_ms)
+        devices = self._rolling.devices(self._settings.device_days, now)
+        people = {w: self._rolling.people(*edges(w, now), devices) for w in WINDOWS}
+        everyone = self._census.take(changed, from_ms, {w: {p.person: p for p in people[w]} for w in WINDOWS}, widest)
+        version = max(now, self.moment.version + 1 if self.moment else 0)
+        made: list[Snapshot] = []
+        for window in WINDOWS:
+            ends = edges(window, now)
+
+            def head(kind: str, count: int, totals: dict[str, Any], window: WindowName = window) -> Head:
+                a, b = edges(window, now)
+                return Head(
+                    kind=kind,
+                    window=window,
+                    version=version,
+                    from_ms=a,
+                    to_ms=b,
+                    complete_through=through,
+                    made_at=now,
+                    count=count,
+                    totals=totals,
+                )
+
+            active = people[window]
+            made.append(
+                Snapshot(
+                    head(ACTIVE_KIND, len(active), active_totals(active)),
+                    [(p.person,) for p in active],
+                    active_rows(active),
+                )
+            )
+            inactive = everyone.inactive(*ends)
+            totals = {
+                "inactive_users": len(inactive),
+                "never": sum(not i.last_ms for i in inactive),
+                "population": len(everyone.directory or everyone.people()),
+                "directory": bool(everyone.directory),
+            }
+            made.append(
+                Snapshot(
+                    head(INACTIVE_KIND, len(inactive), totals),
+                    [(i.last_ms, i.person) for i in inactive],
+                    inactive_rows(inactive),
+                )
+            )
+            made.append(_authentication(self._quarters.outcomes(*ends), head))
+        return Moment(
+            version,
+            now,
+            through,
+            {(s.head.kind, s.head.window): s for s in made},
+            self._quarters.connections,
+            self._quarters.sign_ins,
+            everyone,
+        )
+
+    def _publish(self, moment: Moment, *, fresh: bool) -> None:
+        try:
+            self._shelf.put(
+                list(moment.snapshots.values()),
+                series(moment),
+                version=moment.version,
+                complete_through=moment.complete_through,
+                fresh=fresh,
+            )
+            self.redis = None
+        except (ConfigError, Unavailable) as problem:
+            if self.redis is None:
+                log.warning("snapshots do not reach Redis", reason=str(problem))
+            self.redis = str(problem)
+
+
+def series(moment: Moment) -> dict[str, Any]:
+    """Quarter hours without anything are left out."""
+    return {
+        "version": moment.version,
+        "step_seconds": 900,
+        "connections": [
+            {"at_ms": q * 1000, "success": c.success, "failed_dns": c.dns, "failed_other": c.other}
+            for q, c in sorted(moment.connections.items())
+        ],
+        "sign_ins": [
+            {
+                "at_ms": q * 1000,
+                "success": sum(n for (_, r, _), n in outcomes.items() if r == "success"),
+                "failure": sum(n for (_, r, _), n in outcomes.items() if r != "success"),
+            }
+            for q, outcomes in sorted(moment.sign_ins.items())
+        ],
+    }
+
+
+def _authentication(outcomes: dict[tuple[str, str, str], int], head: Callable[..., Head]) -> Snapshot:
+    by_type: dict[str, dict[str, int]] = {}
+    by_reason: dict[str, int] = {}
+    for (type_, result, reason), many in outcomes.items():
+        counts = by_type.setdefault(type_, {"success": 0, "failure": 0})
+        counts[result] += many
+        if result != "success":
+            by_reason[reason] = by_reason.get(reason, 0) + many
+    totals = {
+        "sign_ins": sum(outcomes.values()),
+        "failures": sum(by_reason.values()),
+        "failures_by_reason": dict(sorted(by_reason.items(), key=lambda r: (-r[1], r[0]))),
+        "by_type": by_type,
+    }
+    rows = [
+        orjson.dumps({"type": t, "result": r, "reason": reason or None, "count": many})
+        for (t, r, reason), many in outcomes.items()
+    ]
+    return Snapshot(head(AUTHENTICATION_KIND, len(rows), totals), list(outcomes), rows)
+
+
+def behind_seconds(moment: Moment) -> float:
+    """How old the newest complete instant is."""
+    return max(0.0, (clock.now_ms() - moment.complete_through) / 1000)

@@ -1,0 +1,1 @@
+SELECT account_id, account_email, state, created FROM live_accounts

@@ -1,0 +1,1 @@
+ALTER TABLE days DELETE WHERE service = {service:String} SETTINGS mutations_sync = 1

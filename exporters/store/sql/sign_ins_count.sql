@@ -1,0 +1,7 @@
+SELECT count()
+FROM live_sign_ins LEFT JOIN live_accounts ON account_id = id
+WHERE time_ms >= {a:Int64} AND time_ms < {b:Int64}
+  AND ({who:String} = '' OR id = {who:String} OR email = {folded:String} OR account_email = {folded:String})
+  AND ({type:String} = '' OR type = {type:String})
+  AND ({result:String} = '' OR result = {result:String})
+  AND ({reason:String} = '' OR reason = {reason:String})

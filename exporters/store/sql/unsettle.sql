@@ -1,0 +1,1 @@
+ALTER TABLE days DROP PARTITION ({service:String}, {day:Date})

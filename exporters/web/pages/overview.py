@@ -1,0 +1,80 @@
+"""Overview: the rolling windows side by side, bars of hours and days, who used the network most, and how fresh all that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND
+from exporters.reports.columns import percent
+from exporters.service import Service
+from exporters.snapshots.shapes import WINDOWS, WindowName
+from exporters.snapshots.snapshotter import Moment, behind_seconds
+from exporters.web import charts
+from exporters.web.views import Views, zone_of
+
+PAGE = "/overview"
+NAMES: dict[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+
+
+def routes(service: Service, views: Views) -> APIRouter:
+    pages = APIRouter(include_in_schema=False)
+
+    def shown(request: Request) -> dict[str, Any]:
+        moment, asked = service.snapshots.moment, request.query_params.get("window")
+        window: WindowName = next((w for w in WINDOWS if w == asked), WINDOWS[0])
+        common = {
+            "names": NAMES,
+            "window": window,
+            "degraded": service.unhealthy(),
+            "redis": service.snapshots.redis,
+            "lost": service.projector.lost(),
+        }
+        if moment is None:
+            return common | {"moment": None}
+        return common | {
+            "moment": moment,
+            "behind": behind_seconds(moment),
+            "edges": {w: moment.snapshots[ACTIVE_KIND, w].head for w in WINDOWS},
+            "active": {w: moment.snapshots[ACTIVE_KIND, w].head.totals for w in WINDOWS},
+            "sign_ins": {w: moment.snapshots[AUTHENTICATION_KIND, w].head.totals for w in WINDOWS},
+            "charts": bars(moment, zone_of(request)),
+        }
+
+    @pages.get("/")
+    def home() -> Response:
+        return RedirectResponse(PAGE, 303)
+
+    @pages.get(PAGE)
+    def page(request: Request) -> Response:
+        return views.page(request, "overview.html", percent=percent, **shown(request))
+
+    @pages.get(f"{PAGE}/numbers")
+    def numbers(request: Request) -> Response:
+        return views.page(request, "_overview.html", percent=percent, **shown(request))
+
+    return pages
+
+
+def bars(moment: Moment, zone: str) -> list[charts.Chart]:
+    """Connections by the hour and by the day, sign-ins by the day."""
+    week, month = (moment.snapshots[ACTIVE_KIND, w].head for w in ("7d", "30d"))
+    hours = charts.hours(week.from_ms, week.to_ms, zone)
+    days = charts.days(month.from_ms, month.to_ms, zone)
+    connections = [(q * 1000, c.success, c.dns + c.other) for q, c in moment.connections.items()]
+    sign_ins = [
+        (
+            q * 1000,
+            sum(n for (_, result, _), n in outcomes.items() if result == "success"),
+            sum(n for (_, result, _), n in outcomes.items() if result != "success"),
+        )
+        for q, outcomes in moment.sign_ins.items()
+    ]
+    failed = ("successful", "failed")
+    return [
+        charts.draw("hours", "Connections per hour, 7 days", hours, connections, failed),
+        charts.draw("days", "Connections per day, 30 days", days, connections, failed),
+        charts.draw("sign-ins", "Sign-ins per day, 30 days", days, sign_ins, failed),
+    ]

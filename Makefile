@@ -53,7 +53,9 @@ docs: setup ## Write docs/reference.md anew from the code
 simulate: setup ## 200,000 random histories of the state protocol
 	@ACTIVITY_TEST_HISTORIES=200000 $(BIN)/python -m pytest -q tests/pipeline/model/test_simulation.py
 
-bench: setup ## Measure the worker on this machine: speed, time to visible, memory over three days of event time
+bench: setup ## Measure on this machine: the worker's speed, reports, time to visible, memory over three days of event time
 	@$(BIN)/activity bench worker
+	@$(BIN)/activity bench report --days 30
+	@$(BIN)/activity bench report --days 90
 	@$(BIN)/activity bench latency --rate 10000
 	@ACTIVITY_FRAGMENT_IDLE_SECONDS=5 $(BIN)/activity bench latency --rate 10000 --seconds 120 --days 3

@@ -95,6 +95,19 @@ def bench_latency(
     bench_latency.run(rate, seconds, days)
 
 
+@bench_app.command("report")
+def bench_report(
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=3650, help="Days of 10,000 people, 12 rows each a day")
+    ] = 30,
+    users: Annotated[int, typer.Option("--users", min=1, help="Another number of people")] = 10_000,
+) -> None:
+    """How long the Active Users report takes.  Example: activity bench report --days 90"""
+    from deploy import bench_report
+
+    bench_report.run(days, users)
+
+
 def main() -> None:
     console.guarded(lambda: app(standalone_mode=True))
 

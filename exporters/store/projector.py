@@ -18,6 +18,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from exporters.store.changes import Changes
+from exporters.store.schemas import ACCOUNTS, CONNECTIONS, POSITIONS, SIGN_INS
 from exporters.store.store import Store
 from pipeline import broker, clock, logs, topics
 from pipeline.errors import ConfigError, Problem
@@ -45,44 +46,6 @@ class _Head(msgspec.Struct):
 
 _head = msgspec.json.Decoder(_Head)
 
-_CONNECTIONS = pa.schema(
-    [(n, pa.string()) for n in ("kind", "id", "email")]
-    + [
-        ("bucket", pa.timestamp("s", "UTC")),
-        ("part", pa.uint16()),
-        ("first", pa.uint64()),
-        ("version", pa.uint64()),
-        ("deleted", pa.uint8()),
-    ]
-    + [
-        (n, pa.uint64())
-        for n in ("success", "failed_dns", "failed_other", "bytes_transferred", "bytes_received", "relay", "p2p")
-    ]
-    + [
-        ("last_access", pa.int64()),
-        ("client_ips", pa.map_(pa.string(), pa.uint64())),
-        ("devices", pa.list_(pa.string())),
-    ]
-)
-_SIGN_INS = pa.schema(
-    [("time_ms", pa.int64()), ("event_id", pa.string()), ("part", pa.uint16()), ("offset", pa.uint64())]
-    + [(n, pa.string()) for n in ("id", "email", "type", "result", "reason", "document")]
-)
-_ACCOUNTS = pa.schema(
-    [(n, pa.string()) for n in ("id", "email", "state", "created")]
-    + [("version", pa.uint64()), ("deleted", pa.uint8())]
-)
-_POSITIONS = pa.schema(
-    [
-        ("topic", pa.string()),
-        ("part", pa.uint16()),
-        ("topic_id", pa.string()),
-        ("next", pa.uint64()),
-        ("epoch", pa.int64()),
-        ("ledger", pa.int64()),
-        ("lost", pa.uint64()),
-    ]
-)
 _EMPTY = ConnectionRollup()
 
 
@@ -259,7 +222,7 @@ class Projector(threading.Thread):
             position = consumer.position(tp) if tp in taken or progress.verdicts is None else progress.next
             if position > progress.next:
                 progress.next, progress.moved = position, True
-        for table, schema in (("connections", _CONNECTIONS), ("sign_ins", _SIGN_INS), ("accounts", _ACCOUNTS)):
+        for table, schema in (("connections", CONNECTIONS), ("sign_ins", SIGN_INS), ("accounts", ACCOUNTS)):
             rows = columns[table]
             if rows:
                 self._store.insert(
@@ -277,8 +240,8 @@ class Projector(threading.Thread):
             self._store.insert(
                 "positions",
                 pa.table(
-                    [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), _POSITIONS, strict=True)],
-                    schema=_POSITIONS,
+                    [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), POSITIONS, strict=True)],
+                    schema=POSITIONS,
                 ),
             )
             for p in moved:

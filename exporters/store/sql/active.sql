@@ -1,24 +1,20 @@
 -- One row per person with an access or a counted connection in the window; devices are those of their own, later window.
-WITH people AS (
-  SELECT id AS who_id, email AS who_email,
-    if(account_email != '', account_email, if(email != '', email, id)) AS person
-  FROM (SELECT DISTINCT id, email FROM connections WHERE kind = 'user') AS seen
-  LEFT JOIN live_accounts ON account_id = id
+-- Principals are added up first, in one pass over both windows: they are few, and only they are looked up in the directory.
+WITH principals AS (
+  SELECT id, email, bucket >= {a:DateTime('UTC')} AND bucket < {b:DateTime('UTC')} AS inside,
+    max(last_access) AS last_, sum(success) AS ok_, sum(failed_dns) AS dns_, sum(failed_other) AS other_,
+    sum(bytes_transferred) AS transferred_, sum(bytes_received) AS received_, sum(relay) AS relay_, sum(p2p) AS p2p_, sumMap(client_ips) AS counts_,
+    groupUniqArrayArrayIf(devices, bucket >= {device_a:DateTime('UTC')} AND bucket < {device_b:DateTime('UTC')}) AS devices_
+  FROM live_connections
+  WHERE kind = 'user' AND (inside OR bucket >= {device_a:DateTime('UTC')} AND bucket < {device_b:DateTime('UTC')})
+  GROUP BY id, email, inside
 )
-SELECT w.person, w.last_ms, w.ok, w.dns, w.other, w.transferred, w.received, w.relayed, w.direct, d.devices_, length(w.counts) AS addresses_,
-  arrayMap(x -> x.1, arraySlice(arraySort(x -> (-toInt64(x.2), x.1), arrayZip(mapKeys(w.counts), mapValues(w.counts))), 1, 10)) AS top
-FROM (
-  SELECT person, max(last_access) AS last_ms, sum(success) AS ok, sum(failed_dns) AS dns, sum(failed_other) AS other,
-    sum(bytes_transferred) AS transferred, sum(bytes_received) AS received, sum(relay) AS relayed, sum(p2p) AS direct, sumMap(client_ips) AS counts
-  FROM live_connections INNER JOIN people ON who_id = id AND who_email = email
-  WHERE kind = 'user' AND bucket >= {a:DateTime('UTC')} AND bucket < {b:DateTime('UTC')}
-  GROUP BY person
-  HAVING last_ms > 0 OR ok + dns + other > 0
-) AS w
-LEFT JOIN (
-  SELECT person, uniqExactArray(devices) AS devices_
-  FROM live_connections INNER JOIN people ON who_id = id AND who_email = email
-  WHERE kind = 'user' AND bucket >= {device_a:DateTime('UTC')} AND bucket < {device_b:DateTime('UTC')}
-  GROUP BY person
-) AS d ON d.person = w.person
-ORDER BY w.person
+SELECT if(account_email != '', account_email, if(email != '', email, id)) AS person, maxIf(last_, inside) AS last_ms,
+  sumIf(ok_, inside) AS ok, sumIf(dns_, inside) AS dns, sumIf(other_, inside) AS other,
+  sumIf(transferred_, inside) AS transferred, sumIf(received_, inside) AS received, sumIf(relay_, inside) AS relayed, sumIf(p2p_, inside) AS direct,
+  uniqExactArray(devices_) AS devices, length(sumMapIf(counts_, inside) AS counts) AS addresses,
+  arraySlice(arrayPartialSort((address, n) -> (-toInt64(n), address), 10, mapKeys(counts), mapValues(counts)), 1, 10) AS top
+FROM principals LEFT JOIN live_accounts ON account_id = id
+GROUP BY person
+HAVING last_ms > 0 OR ok + dns + other > 0
+ORDER BY person

@@ -1,0 +1,44 @@
+"""The columns of the store's tables as the projector hands them over; `sql/schema.sql` makes the tables."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+CONNECTIONS = pa.schema(
+    [(n, pa.string()) for n in ("kind", "id", "email")]
+    + [
+        ("bucket", pa.timestamp("s", "UTC")),
+        ("part", pa.uint16()),
+        ("first", pa.uint64()),
+        ("version", pa.uint64()),
+        ("deleted", pa.uint8()),
+    ]
+    + [
+        (n, pa.uint64())
+        for n in ("success", "failed_dns", "failed_other", "bytes_transferred", "bytes_received", "relay", "p2p")
+    ]
+    + [
+        ("last_access", pa.int64()),
+        ("client_ips", pa.map_(pa.string(), pa.uint64())),
+        ("devices", pa.list_(pa.string())),
+    ]
+)
+SIGN_INS = pa.schema(
+    [("time_ms", pa.int64()), ("event_id", pa.string()), ("part", pa.uint16()), ("offset", pa.uint64())]
+    + [(n, pa.string()) for n in ("id", "email", "type", "result", "reason", "document")]
+)
+ACCOUNTS = pa.schema(
+    [(n, pa.string()) for n in ("id", "email", "state", "created")]
+    + [("version", pa.uint64()), ("deleted", pa.uint8())]
+)
+POSITIONS = pa.schema(
+    [
+        ("topic", pa.string()),
+        ("part", pa.uint16()),
+        ("topic_id", pa.string()),
+        ("next", pa.uint64()),
+        ("epoch", pa.int64()),
+        ("ledger", pa.int64()),
+        ("lost", pa.uint64()),
+    ]
+)

@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 def main(settings: Settings) -> None:
     """Serve until a signal.  Raises ConfigError."""
     logs.configure(level=settings.log_level, json_lines=settings.log_json)
-    settings.needs("kafka")
+    settings.needs("kafka", "redis")
     if not loopback(settings.reports_host) and not settings.login_issuer:
         raise ConfigError(
             f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; "

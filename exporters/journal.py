@@ -1,6 +1,8 @@
 """A topic of one partition that holds the newest state of each key: followed into memory, written, and believed only as it is read back.
 
-Every service that follows the same topic comes to the same state, because changes apply in the topic's order and nowhere else.
+Every service that follows the same topic comes to the same state, because changes apply in the topic's order and nowhere else.  A record that a
+table refuses changes nothing; but compaction keeps the last record of a key, refused or not, so whoever sees a refused one writes what stands once
+more behind it.  A table must therefore take any record as the first one it sees of a key: the earlier ones may be gone.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pipeline.topics import Topic
 log = logs.logger("journal")
 
 ANSWER_SECONDS = 30
-# What one record does to the state; None: the key was deleted.
+# What one record does to the state; a value of None: the key was deleted.  The answer False: refused, nothing was changed.
 Apply = Callable[[str, bytes | None], object]
 
 
@@ -37,6 +39,8 @@ class Journal(threading.Thread):
         self._making = threading.Lock()
         self._producer: Any = None
         self._seen = -1
+        self._standing: dict[str, bytes | None] = {}  # the last record of each key that was not refused
+        self._refused: set[str] = set()  # keys whose last record was
         self.changed = threading.Condition()
         self.ready = False
 
@@ -99,16 +103,26 @@ class Journal(threading.Thread):
                         self._seen = record.offset
                     if consumer.position(tp) >= end:
                         self.ready = True
+                    heal = [(k, self._standing.get(k)) for k in self._refused] if self.ready else []
+                    self._refused.difference_update(k for k, _ in heal)
                     if records:
                         self.changed.notify_all()
                         told = list(self._listeners)
+                for key, value in heal:
+                    self._sender().send(self._topic, key=key.encode(), value=value, partition=0)
                 for tell in told if records else ():
                     tell()
         finally:
             consumer.close()
 
     def _apply(self, key: str, value: bytes | None) -> None:
+        self._refused.discard(key)
+        if key in self._standing and self._standing[key] == value:
+            return  # what stands, written once more
         for prefix, apply in self._tables:
             if key.startswith(prefix):
-                apply(key, value)
+                if apply(key, value) is False and value is not None:
+                    self._refused.add(key)
+                else:
+                    self._standing[key] = value
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -10,6 +11,11 @@ from kafka.errors import KafkaError
 
 from exporters.access.access import Access
 from exporters.reports.builder import Builder
+from exporters.reports.estimates import Estimates
+from exporters.reports.files import Files
+from exporters.reports.making import Tools
+from exporters.reports.progress import Watch
+from exporters.reports.queue import Queue
 from exporters.reports.runs import Runs
 from exporters.snapshots.snapshotter import Snapshotter
 from exporters.store.projector import Projector
@@ -31,8 +37,15 @@ class Service:
         self.store = Store.open(settings.store_url, memory_bytes=settings.store_memory_bytes)
         self.projector = Projector(settings, self.store, self.metrics)
         self.runs = Runs(settings)
-        self.builder = Builder(settings, self.store, self.projector, self.runs, self.metrics)
         self.snapshots = Snapshotter(settings, self.store, self.projector, self.source_ends, self.metrics)
+        self.files = Files(settings)
+        self.watch = Watch(settings)
+        tools = Tools(
+            self.store, self.projector, self.runs, self.files, Estimates(self.store), self.watch, self.metrics
+        )
+        # An embedded store has one owner, and so have the runs made from it.
+        alone = settings.store_url.startswith("chdb")
+        self.builder = Builder(settings, tools, Queue(settings, uuid.uuid4().hex, alone=alone), alone=alone)
         self.access = Access(settings, self.metrics)
         self._names = {t.role: t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in _SOURCES}
         self._asking = threading.Lock()
@@ -55,6 +68,7 @@ class Service:
             self.access.journal,
             self.access.audit,
             self.access.uses,
+            self.watch,
             self.builder,
             self.snapshots,
         ]
@@ -91,10 +105,16 @@ class Service:
             return f"the report store is catching up: {sum(self.projector.lag().values())} records left"
         return None
 
+    def degraded(self) -> list[str]:
+        """What a person should know while the service answers all the same; one line each."""
+        behind = self.unhealthy()
+        return [line for line in (behind, self.builder.degraded) if line]
+
     def health(self) -> dict[str, Any]:
         return {
             "ok": self.unhealthy() is None,
             "reason": self.unhealthy(),
+            "degraded": self.degraded(),
             "store_lag": self.projector.lag(),
             "through": {role: self.projector.through(role) for role in self._names},
             "reports": len(self.runs.all()),

@@ -34,10 +34,13 @@ class ConfigError(Problem):
 class RequestError(Problem):
     """What was asked for cannot be.  Operator action: ask again as the line says."""
 
-    def __init__(self, message: str, *, status: int = 422, code: str = "bad_request") -> None:
+    def __init__(
+        self, message: str, *, status: int = 422, code: str = "bad_request", retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(Problem):

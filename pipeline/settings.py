@@ -113,6 +113,20 @@ class Settings(BaseSettings):
     )
     device_days: int = Field(30, ge=1, le=3650, description="Days that count for the column active_devices")
     report_expiry_days: int = Field(7, ge=1, le=3650, description="Days a finished report file is kept")
+    report_history_days: int = Field(
+        90, ge=1, le=3650, description="Days after that for which an expired report is still listed"
+    )
+    report_builders: int = Field(
+        2, ge=2, le=64, description="Reports that one service makes at once; long ones never have all of these places"
+    )
+    report_open_limit: int = Field(
+        20, ge=1, le=10_000, description="Reports that one person may have waiting or being made"
+    )
+    report_hour_seconds: float = Field(
+        3600,
+        gt=0,
+        description="Seconds of building that one person's reports may take within an hour, before others must wait",
+    )
     smtp_host: str = Field("", description="Mail server; empty: the catcher that `up` runs, or no mail")
     smtp_port: int = Field(587, ge=1, le=65_535, description="Port of the mail server")
     smtp_security: Literal["", "starttls", "if-offered", "tls", "off"] = Field(

@@ -83,9 +83,10 @@ REJECTS = Topic(
 REPORTS = Topic(
     "reports",
     "{prefix}.reports",
-    "run or schedule id",
-    "What was asked for and what became of it",
-    _COMPACT,
+    "run id, schedule/id, mail/id",
+    "What was asked for and what became of it: runs, schedules, mails",
+    _COMPACT
+    | {"min.compaction.lag.ms": str(DAY_MS)},  # a refused record is healed before it may be the one that is kept
     count="one",
 )
 AUDIT = Topic(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,12 +51,29 @@ class Built:
     notes: list[str]
 
 
-def build(store: Store, kind: str, parameters: Parameters, *, asked_at_ms: int, path: Path) -> Built:
-    """Make the file at `path`; `asked_at_ms` is when it was asked for, which is when active devices are counted."""
+def build(
+    store: Store,
+    kind: str,
+    parameters: Parameters,
+    *,
+    asked_at_ms: int,
+    path: Path,
+    watch: Callable[[int], None] = lambda _rows: None,
+) -> Built:
+    """Make the file at `path`; `asked_at_ms` is when it was asked for, which is when active devices are counted.
+
+    `watch` is told of rows as they go into the file; what it raises ends the work.
+    """
     name = file_name(kind, parameters)
     pieces, notes = _pieces(store, kind, parameters, asked_at_ms)
     inner = name.removesuffix(".gz") if parameters.gzip else None
-    return Built(name, documents.write(path, pieces, gzip_name=inner), notes)
+    return Built(name, documents.write(path, _watched(pieces, watch), gzip_name=inner), notes)
+
+
+def _watched(pieces: Iterable[tuple[bytes, int]], watch: Callable[[int], None]) -> Iterator[tuple[bytes, int]]:
+    for piece, rows in pieces:
+        watch(rows)
+        yield piece, rows
 
 
 def file_name(kind: str, parameters: Parameters) -> str:

@@ -3,11 +3,16 @@
     queued ──► waiting ──► building ──► ready ──► expired
        └──────────┴───────────┴──► failed | cancelled ──► expired
 
-The topic is the truth: a change is a record, changes apply in the topic's order, and one that the table does not allow is ignored.
+The topic is the truth: a change is a record, changes apply in the topic's order, and one that the rules do not allow is refused by every reader.
+Whoever makes a run claims it first: the record carries the next number of `attempt` and its own name as `holder`.  The first claim with a number
+wins, and only its holder's records count until the next claim; so of two services that take the same run, or of one that slept and one that took
+over, exactly one can say ready.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -27,11 +32,11 @@ QUEUED, WAITING, BUILDING, READY, FAILED, CANCELLED, EXPIRED = (
     "expired",
 )
 OPEN = (QUEUED, WAITING, BUILDING)
-NEXT: dict[str | None, tuple[str, ...]] = {
-    None: (QUEUED,),
-    QUEUED: (WAITING, FAILED, CANCELLED),
-    WAITING: (WAITING, BUILDING, FAILED, CANCELLED),
-    BUILDING: (WAITING, READY, FAILED, CANCELLED),  # waiting again: the service ended while it built
+# What may follow within one attempt.  Any open run may be claimed by a new one (waiting) or cancelled.
+NEXT: dict[str, tuple[str, ...]] = {
+    QUEUED: (WAITING, FAILED),
+    WAITING: (WAITING, BUILDING, FAILED),
+    BUILDING: (WAITING, BUILDING, READY, FAILED),  # waiting again: it failed and is tried again later
     READY: (EXPIRED,),
     FAILED: (EXPIRED,),
     CANCELLED: (EXPIRED,),
@@ -40,7 +45,10 @@ NEXT: dict[str | None, tuple[str, ...]] = {
 
 
 class Run(msgspec.Struct):
-    """One report that was asked for, `by` whom.  Instants UTC ms; `ends` are the source end offsets that it must contain, per role and partition."""
+    """One report that was asked for, `by` whom.  Instants UTC ms; `ends` are the source end offsets that it must contain, per role and partition.
+
+    `retry_at` is when an open run without a holder may be claimed; `tries` counts failures, `attempt` claims.  `stored` names the file.
+    """
 
     run: str
     kind: str
@@ -59,32 +67,62 @@ class Run(msgspec.Struct):
     notes: list[str] = []
     by: str = ""
     recipients: list[str] = []
+    schedule: str = ""
+    due: int | None = None
+    build_seconds: float = 0.0
+    attempt: int = 0
+    tries: int = 0
+    retry_at: int = 0
+    holder: str = ""
+    stored: str = ""
+    asked_by_key: str = ""  # hash of an Idempotency-Key and what was asked with it
 
 
 _decoder = msgspec.json.Decoder(Run)
 
 
-def apply(runs: dict[str, Run], key: str, value: bytes | None) -> bool:
-    """Apply one record of the topic; False if the table does not allow it or it cannot be read."""
-    if value is None:
-        return runs.pop(key, None) is not None
-    try:
-        run = _decoder.decode(value)
-    except msgspec.MsgspecError:
-        return False
-    before = runs.get(key)
-    if run.run != key or run.state not in NEXT[before.state if before else None]:
-        return False
-    runs[key] = run
-    return True
+def allowed(before: Run, after: Run) -> bool:
+    """Whether one record may follow another of the same run."""
+    if after.state == CANCELLED:
+        return before.state in OPEN
+    if after.attempt == before.attempt + 1:
+        return before.state in OPEN and after.state == WAITING
+    if after.state == EXPIRED:
+        return before.state not in (*OPEN, EXPIRED)
+    mine = after.attempt == before.attempt and after.holder in (before.holder, "")
+    return mine and after.state in NEXT[before.state]
 
 
 class Runs:
-    """The runs, as the journal has them."""
+    """The runs, as the journal has them.  `admits` says whether a run of a schedule may come into being."""
 
     def __init__(self, settings: Settings) -> None:
         self._runs: dict[str, Run] = {}
-        self.journal = Journal(settings, topics.REPORTS, {"": lambda key, value: apply(self._runs, key, value)})
+        self._gone: set[str] = set()
+        self.admits: Callable[[Run], bool] = lambda _run: True
+        self.journal = Journal(settings, topics.REPORTS, {"": self.apply})
+        # Held while somebody looks for an equal run and makes one if there is none.
+        self.asking = threading.Lock()
+
+    def apply(self, key: str, value: bytes | None) -> bool | None:
+        """Apply one record of the topic; False if it is refused, None if it is not one of ours."""
+        if value is None:
+            self._runs.pop(key, None)
+            self._gone.add(key)
+            return True
+        try:
+            run = _decoder.decode(value)
+        except msgspec.MsgspecError:
+            return None
+        before = self._runs.get(key)
+        if run.run != key or run.state not in NEXT:
+            return None
+        if key in self._gone or (before is None and run.state == QUEUED and not self.admits(run)):
+            return False
+        if before is not None and not allowed(before, run):
+            return False
+        self._runs[key] = run
+        return True
 
     def all(self) -> list[Run]:
         """Newest first."""
@@ -94,6 +132,10 @@ class Runs:
     def get(self, key: str) -> Run | None:
         with self.journal.changed:
             return self._runs.get(key)
+
+    def deleted(self, key: str) -> bool:
+        with self.journal.changed:
+            return key in self._gone
 
     def change(self, run: Run, state: str, **fields: Any) -> Run:
         """Write a new state and return the run as the topic then has it.  Raises Unavailable."""

@@ -35,7 +35,7 @@ class Link(msgspec.Struct):
 
 class Health(msgspec.Struct):
     """How the service is: `store_lag` records of each topic that are not in the store yet, `through` per source and partition the first
-    offset that may not be visible yet.
+    offset that may not be visible yet; `degraded` what does not work as it should while everything is answered all the same.
     """
 
     ok: bool
@@ -43,6 +43,7 @@ class Health(msgspec.Struct):
     store_lag: dict[str, int]
     through: dict[str, dict[int, int]]
     reports: int
+    degraded: list[str]
 
 
 FILE = {"type": "string", "format": "binary"}

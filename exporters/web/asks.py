@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from exporters.access.people import Person
+from exporters.reports import limits
 from exporters.reports.build import ACTIVE_KIND, INACTIVE_KIND, Parameters
 from exporters.reports.presets import preset_window
 from exporters.reports.runs import OPEN, QUEUED, Run
+from exporters.reports.steps import Step, reach
 from exporters.service import Service
 from pipeline import clock
 from pipeline.errors import RequestError
@@ -127,54 +129,56 @@ def known(service: Service, person: Person, run_id: str) -> Run:
 
 
 def request(service: Service, ask: Ask, *, by: str, key: str | None = None) -> tuple[Run, bool]:
-    """The run, and whether it is new: an equal open one is returned instead, and whatever became of the one first asked for with this key.
+    """The run, and whether it is new: an equal open one is returned instead, and with an Idempotency-Key the one it was used for.
 
     It will contain every event that Kafka has acknowledged by now.  Raises RequestError, Unavailable.
     """
-    name = uuid.uuid4().hex if key is None else _named(ask, by, key)
-    if key is not None and (before := _asked_before(service, name)):
-        return before, False
     now = clock.now_ms()
     settings = service.settings
     parameters = parameters_of(ask, now_ms=now, inactive_days=settings.inactive_days, device_days=settings.device_days)
-    ends = service.source_ends()
-    for run in service.runs.all():
-        wanted = (ask.kind, parameters, ends, ask.recipients, by)
-        same = (run.kind, run.parameters, run.ends, run.recipients, run.by) == wanted
-        if key is None and run.state in OPEN and same:
-            return run, False
-    fresh = Run(
-        name,
-        ask.kind,
-        QUEUED,
-        parameters,
-        now,
-        now,
-        timeout_seconds=ask.timeout_seconds,
-        ends=ends,
-        by=by,
-        recipients=ask.recipients,
-    )
-    made = service.runs.change(fresh, QUEUED)
+    # A run asked for with a key is named by it, so that of two requests at once, on whatever service, only one makes it.
+    name = hashlib.sha256(f"{by}\0{key}".encode()).hexdigest()[:32] if key is not None else uuid.uuid4().hex
+    content = hashlib.sha256(ask.model_dump_json().encode()).hexdigest()[:32] if key is not None else ""
+    with service.runs.asking:
+        if key is not None and (earlier := _earlier(service, name, content)) is not None:
+            return earlier, False
+        ends = service.source_ends()
+        for run in service.runs.all():
+            wanted = (ask.kind, parameters, ends, ask.recipients, by)
+            same = (run.kind, run.parameters, run.ends, run.recipients, run.by) == wanted
+            if run.state in OPEN and same and key is None:
+                return run, False
+        limits.check(service.runs.all(), by=by, now_ms=now, settings=settings)
+        fresh = Run(
+            name,
+            ask.kind,
+            QUEUED,
+            parameters,
+            now,
+            now,
+            timeout_seconds=ask.timeout_seconds,
+            ends=ends,
+            by=by,
+            recipients=ask.recipients,
+            asked_by_key=content,
+        )
+        made = service.runs.change(fresh, QUEUED)
+    reach(Step.ASKED)
     service.builder.kick.set()
     return made, True
 
 
-def _named(ask: Ask, by: str, key: str) -> str:
-    """The run's name made from the key, so that of two services asked at once only one makes it; the second half says what was asked."""
-    halves = (f"{by}\n{key}", ask.model_dump_json())
-    return "".join(hashlib.sha256(half.encode()).hexdigest()[:16] for half in halves)
-
-
-def _asked_before(service: Service, name: str) -> Run | None:
-    for run in service.runs.all():
-        if run.run == name:
-            return run
-        if run.run[:16] == name[:16]:
-            raise RequestError(
-                "This Idempotency-Key was sent with another question; take a new one.", status=409, code="conflict"
-            )
-    return None
+def _earlier(service: Service, name: str, content: str) -> Run | None:
+    run = service.runs.get(name)
+    if service.runs.deleted(name):
+        raise RequestError(
+            "This Idempotency-Key was sent for a report that was deleted; take a new one.", status=409, code="conflict"
+        )
+    if run is not None and run.asked_by_key != content:
+        raise RequestError(
+            "This Idempotency-Key was sent with another question; take a new one.", status=409, code="conflict"
+        )
+    return run
 
 
 def repeat(run: Run) -> Ask:

@@ -33,8 +33,8 @@ def download(service: Service, run: Run, form: str | None) -> Response:
     """`form` is one of FORMS; None: as it lies there.  Raises RequestError if there is no file."""
     if run.state == EXPIRED:
         raise RequestError("this report has expired; ask for it again", status=410, code="expired")
-    path = service.builder.path(run)
-    if run.state != READY or run.file is None or not path.exists():
+    path = service.files.path(run)
+    if run.state != READY or run.file is None or not service.files.exists(run):
         reason = f": {run.error}" if run.error else ""
         raise RequestError(f"this report is {run.state}; there is no file{reason}", status=409, code="not_ready")
     if form is not None and form not in FORMS:

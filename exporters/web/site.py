@@ -56,7 +56,7 @@ def make(service: Service) -> Described:
 
     @app.exception_handler(RequestError)
     def refused(request: Request, problem: RequestError) -> Response:
-        return error(request, Refusal(problem.status, problem.code, str(problem)))
+        return error(request, Refusal(problem.status, problem.code, str(problem), problem.retry_after_seconds))
 
     @app.exception_handler(Unavailable)
     def unavailable(request: Request, problem: Unavailable) -> Response:

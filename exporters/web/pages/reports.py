@@ -88,7 +88,7 @@ def routes(service: Service, views: Views) -> APIRouter:
             types=AUTHENTICATION_TYPES,
             reasons=FAILURE_REASONS,
             asked=request.query_params.get("asked", ""),
-            degraded=service.unhealthy(),
+            degraded=service.degraded(),
             mail=False,
             **shown(request),
         )

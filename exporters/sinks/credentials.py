@@ -16,6 +16,7 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
     ReadOnlyCredentials,
 )
+from botocore.loaders import create_loader
 from botocore.session import Session
 
 from exporters.sinks.remedies import translated
@@ -25,12 +26,14 @@ from pipeline.errors import ConfigError, Refused
 
 SESSION_NAME = "user-activity"  # what the bucket owner's audit trail shows
 MANDATORY_SECONDS = 600
+_LOADER = create_loader()  # reads the library's large descriptions of services once, not for every sink
 
 
 def session(target: BucketTarget, config: Config, said: Any = None) -> boto3.Session:
     """A session whose clients sign as `said`, the target's credentials unless others are given.  Raises ConfigError, Refused."""
     said = target.credentials if said is None else said
     made = Session()
+    made.register_component("data_loader", _LOADER)
     match said:
         case Ambient():
             pass
@@ -127,7 +130,7 @@ def _from_environment(said: KeyPair) -> Credentials:
 
 
 def _sts(target: BucketTarget, said: Role | WebIdentity, config: Config, source: Any) -> Any:
-    made = session(target, config, source) if source is not None else boto3.Session(region_name=target.region)
+    made = session(target, config, source)
     return made.client("sts", endpoint_url=said.sts_endpoint, config=config)
 
 
@@ -159,7 +162,7 @@ class _Identified:
         self._said = said
         self._place = target.place
         unsigned = config.merge(Config(signature_version="unsigned"))
-        self._client = _sts(target, said, unsigned, None)
+        self._client = _sts(target, said, unsigned, Ambient())
 
     def __call__(self) -> dict[str, str]:
         try:

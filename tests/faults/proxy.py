@@ -179,8 +179,10 @@ class Proxy:
                 await reader.read(1)  # until the client has had enough
                 return False
             case Fault.TRUNCATED:
-                line_end = reply.index(b"\r\n") + 2
-                writer.write(reply[: max(line_end, len(reply) // 2)])
+                # In the middle of a body; of an answer that is all head, behind its first line.
+                head = reply.index(b"\r\n\r\n") + 4
+                body = len(reply) - head
+                writer.write(reply[: head + body // 2] if body else reply[: reply.index(b"\r\n") + 2])
                 await writer.drain()
                 return False
             case Fault.SLOW:

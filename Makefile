@@ -47,8 +47,9 @@ check: setup ## Style, types
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-docs: setup ## Write docs/reference.md anew from the code
+docs: setup ## Write docs/reference.md and docs/api.md anew from the code
 	@PYTHONPATH=. $(BIN)/python docs/make_reference.py > docs/reference.md
+	@PYTHONPATH=. $(BIN)/python docs/make_api.py > docs/api.md
 
 simulate: setup ## 200,000 random histories of the state protocol
 	@ACTIVITY_TEST_HISTORIES=200000 $(BIN)/python -m pytest -q tests/pipeline/model/test_simulation.py

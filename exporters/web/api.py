@@ -46,6 +46,7 @@ class Health(msgspec.Struct):
     degraded: list[str]
 
 
+ABOUT_A_RUN = (("GET", ""), ("GET", "/file"), ("POST", "/cancel"), ("DELETE", ""))
 FILE = {"type": "string", "format": "binary"}
 TEXT = {"type": "string"}
 
@@ -65,6 +66,7 @@ def routes(service: Service) -> APIRouter:
             422,
             status=202,
             also=(200,),
+            then={f"{method} /api/v1/reports/{{run_id}}{rest}": "run" for method, rest in ABOUT_A_RUN},
             example="""
 asked = {"kind": "active", "preset": "7d", "tz": "Europe/Berlin"}
 run = api.post("/api/v1/reports", json=asked, headers={"Idempotency-Key": "weekly-2026-13"}).json()["run"]
@@ -153,7 +155,16 @@ api.post(f"/api/v1/reports/{other}/cancel")
         return answer(service.runs.change(run, CANCELLED) if run.state in OPEN else run)
 
     @api.delete(
-        "/api/v1/reports/{run_id}", **says(None, 404, status=204, example='api.delete(f"/api/v1/reports/{other}")')
+        "/api/v1/reports/{run_id}",
+        **says(
+            None,
+            404,
+            status=204,
+            example="""
+old = api.post("/api/v1/reports", json={"kind": "inactive", "days": 45}).json()["run"]
+api.delete(f"/api/v1/reports/{old}")
+""",
+        ),
     )
     def delete(http: Request, run_id: str) -> Response:
         """Delete a report and its file; an open one is cancelled by it."""

@@ -121,6 +121,7 @@ def routes(service: Service) -> APIRouter:
             Made,
             422,
             status=201,
+            then={"DELETE /api/v1/tokens/{token_id}": "token/id"},
             example="""
 made = api.post("/api/v1/tokens", json={"name": "nightly export", "role": "viewer", "days": 30}).json()
 secret, id = made["secret"], made["token"]["id"]

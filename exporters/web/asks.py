@@ -41,16 +41,20 @@ class Ask(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     kind: Literal["active", "inactive", "authentication"]
-    preset: Literal["", "24h", "7d", "30d", "90d", "this_month", "last_month"] = ""
-    from_: str = Field("", alias="from", max_length=40)
-    to: str = Field("", max_length=40)
-    tz: str = Field("UTC", max_length=64)
-    days: int | None = Field(None, ge=0, le=36_500)
-    as_of: str = Field("", max_length=40)
-    format: Literal["csv", "ndjson", "json"] | None = None
-    gzip: bool = False
-    excel: bool = False
-    user: str = Field("", max_length=1000)
+    preset: Literal["", "24h", "7d", "30d", "90d", "this_month", "last_month"] = Field(
+        "", description="A range that ends now"
+    )
+    from_: str = Field("", alias="from", max_length=40, description="First day or date-time")
+    to: str = Field("", max_length=40, description="End, exclusive")
+    tz: str = Field("UTC", max_length=64, description="IANA time zone of `from`, `to`, `as_of` and the presets")
+    days: int | None = Field(None, ge=0, le=36_500, description="Inactive: days without access; missing: the setting")
+    as_of: str = Field("", max_length=40, description="Inactive: instant to count back from; empty: now")
+    format: Literal["csv", "ndjson", "json"] | None = Field(
+        None, description="Of sign-ins: `ndjson` (default) or `json`"
+    )
+    gzip: bool = Field(default=False, description="Make the file compressed")
+    excel: bool = Field(default=False, description="Begin a CSV with a byte order mark")
+    user: str = Field("", max_length=1000, description="Sign-ins: of this e-mail or id only")
     type: Literal["", "client_login", "admin_login", "reauth", "mfa_setup", "mfa_reset"] = ""
     result: Literal["", "success", "failure"] = ""
     reason: str = Field("", max_length=40)

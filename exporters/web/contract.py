@@ -6,12 +6,14 @@ they cannot disagree.  Every failure has the one error shape; what may happen to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.responses import Response
+from starlette.routing import compile_path
 
 JSON = "application/json"
 TEMPLATE = "#/components/schemas/{name}"
@@ -31,17 +33,17 @@ class Error(msgspec.Struct):
 
 
 FAILURES = {
-    400: "Not a request of this service",
-    401: "Nobody: no token, or one that is unknown, revoked or expired",
-    403: "Not allowed to this person or token",
-    404: "Not there, or not yours",
-    409: "Not in this state",
-    410: "It was there, and its time is over",
-    413: "Too large",
-    422: "Cannot be: the message names each field",
-    429: "Too many; ask again after `Retry-After` seconds",
-    500: "A fault of ours; it is in the service's log",
-    503: "Kafka or the store is away for now; ask again after `Retry-After` seconds",
+    400: ("bad_request", "Not a request of this service"),
+    401: ("unauthorized", "Nobody: no token, or one that is unknown, revoked or expired"),
+    403: ("forbidden", "Not allowed to this person or token"),
+    404: ("not_found", "Not there, or not yours"),
+    409: ("conflict", "Not in this state"),
+    410: ("expired", "It was there, and its time is over"),
+    413: ("too_large", "Too large"),
+    422: ("bad_request", "Cannot be: the message names each field"),
+    429: ("too_many", "Too many; ask again after `Retry-After` seconds"),
+    500: ("bug", "A fault of ours; it is in the service's log"),
+    503: ("unavailable", "Kafka or the store is away for now; ask again after `Retry-After` seconds"),
 }
 ANYWHERE = (401, 403, 413, 429, 500, 503)
 _structs: dict[str, Any] = {"Error": Error}  # by name, all that any route answers
@@ -56,10 +58,17 @@ def says(
     status: int = 200,
     also: tuple[int, ...] = (),
     media: str | tuple[str, ...] = JSON,
+    then: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Keywords of a route.  `answer`: the struct that is encoded, a JSON schema, or None for an empty one; `example`: lines of Python with `api` at hand."""
+    """Keywords of a route.
+
+    `answer` is the struct that is encoded, a JSON schema, or None for an empty one; `failures` are those of this route; `example` is Python with
+    `api` at hand; `then` says which routes take something out of the answer: {"GET /path/{name}": "the field it comes from"}.
+    """
     kinds = (media,) if isinstance(media, str) else media
     good: dict[str, Any] = {} if answer is None else {"content": {kind: {"schema": _schema(answer)} for kind in kinds}}
+    if then:
+        good["links"] = dict(_link(route, field) for route, field in then.items())
     return {
         "status_code": status,
         "response_class": Response,
@@ -84,6 +93,8 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
         if path.startswith("/api/"):
             operation["security"] = [{"token": []}]
             answers |= {str(code): _failure(code) for code in ANYWHERE if str(code) not in answers}
+        if "requestBody" in operation:
+            answers["400"] = _failure(400)
         if "422" in answers:  # the framework's own description of it does not hold here
             answers["422"] = _failure(422)
         operation["responses"] = dict(sorted(answers.items()))
@@ -106,13 +117,28 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
             yield path, method, operation
 
 
-def _failure(code: int) -> dict[str, Any]:
-    headers = _WAITING if code in (429, 503) else _CHALLENGE if code == 401 else {}
-    example = {"error": {"code": "code", "message": FAILURES[code]}}
+def allowed(app: FastAPI, path: str) -> list[str]:
+    """What may be asked of a path; the framework itself only looks at its first route."""
+    document = app.openapi()
+    found = {m.upper() for template, m, _ in operations(document) if compile_path(template)[0].fullmatch(path)}
+    return sorted(found)
+
+
+def _failure(status: int) -> dict[str, Any]:
+    code, text = FAILURES[status]
+    headers = _WAITING if status in (429, 503) else _CHALLENGE if status == 401 else {}
+    example = {"error": {"code": code, "message": text}}
     return {
-        "description": FAILURES[code],
+        "description": text,
         "content": {JSON: {"schema": {"$ref": TEMPLATE.format(name="Error")}, "example": example}},
     } | ({"headers": headers} if headers else {})
+
+
+def _link(route: str, field: str) -> tuple[str, dict[str, Any]]:
+    method, _, path = route.partition(" ")
+    [name] = re.findall(r"{(\w+)}", path)
+    reference = f"#/paths/{path.replace('~', '~0').replace('/', '~1')}/{method.lower()}"
+    return f"{method} {path}", {"operationRef": reference, "parameters": {name: f"$response.body#/{field}"}}
 
 
 def _schema(answer: Any) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from fastapi import Query
 from pipeline.errors import RequestError
 
 Item = TypeVar("Item")
-After = Annotated[str, Query(max_length=200, description="`next` of the page before; empty: the first page")]
+After = Annotated[
+    str, Query(max_length=200, pattern=r"^[\w.:-]*$", description="`next` of the page before; empty: the first page")
+]
 
 
 def part(

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from exporters.service import Service
 from exporters.web import api, api_access, api_numbers, live
-from exporters.web.contract import Described
+from exporters.web.contract import Described, allowed
 from exporters.web.forms import genuine
 from exporters.web.gate import Gate, Refusal
 from exporters.web.pages import audit, overview, preferences, reports, sign_in, tokens
@@ -71,7 +71,10 @@ def make(service: Service) -> Described:
     def other(request: Request, problem: HTTPException) -> Response:
         text = str(problem.detail)
         code = HTTPStatus(problem.status_code).name.lower()
-        return error(request, Refusal(problem.status_code, code, text), problem.headers)
+        headers = dict(problem.headers or {})
+        if "Allow" in headers and (methods := allowed(app, request.url.path)):
+            headers["Allow"] = ", ".join(methods)
+        return error(request, Refusal(problem.status_code, code, text), headers)
 
     app.include_router(api.routes(service))
     app.include_router(api_access.routes(service))

@@ -88,16 +88,17 @@ def test_the_environment_is_read_in_one_place():
     assert readers == ["settings.py"]
 
 
-def test_the_reference_is_fresh():
+@pytest.mark.parametrize("name", ["reference", "api"])
+def test_the_generated_documentation_is_fresh(name):
     made = subprocess.run(
-        [sys.executable, "docs/make_reference.py"],
+        [sys.executable, f"docs/make_{name}.py"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
         env={"PYTHONPATH": str(ROOT)},
     )
-    assert made.stdout == (ROOT / "docs/reference.md").read_text(), "run `make docs`"
+    assert made.stdout == (ROOT / f"docs/{name}.md").read_text(), "run `make docs`"
 
 
 def test_every_verb_has_help_with_an_example():

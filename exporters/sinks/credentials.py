@@ -19,7 +19,7 @@ from botocore.credentials import (
 from botocore.loaders import create_loader
 from botocore.session import Session
 
-from exporters.sinks.remedies import translated
+from exporters.sinks.remedies import DENIED, code_of, translated
 from exporters.sinks.target import Ambient, BucketTarget, KeyPair, Role, WebIdentity
 from pipeline import settings
 from pipeline.errors import ConfigError, Refused
@@ -134,6 +134,26 @@ def _sts(target: BucketTarget, said: Role | WebIdentity, config: Config, source:
     return made.client("sts", endpoint_url=said.sts_endpoint, config=config)
 
 
+def hands_out(target: BucketTarget, said: Role, config: Config, external_id: str | None) -> bool:
+    """Whether the role is given to who names this external id, or none.  Raises Unavailable, Refused for any other reason than that it is not."""
+    client = _sts(target, said, config, said.source)
+    try:
+        client.assume_role(**_asking(said), **({"ExternalId": external_id} if external_id else {}))
+    except Exception as error:
+        if code_of(error) in DENIED:
+            return False
+        raise translated(error, target.place) from None
+    return True
+
+
+def _asking(said: Role) -> dict[str, Any]:
+    return {
+        "RoleArn": said.role_arn,
+        "RoleSessionName": SESSION_NAME,
+        "DurationSeconds": said.session_seconds,
+    }
+
+
 class _Assumed:
     """A role taken on with the external id that its owner gave us."""
 
@@ -144,12 +164,7 @@ class _Assumed:
 
     def __call__(self) -> dict[str, str]:
         try:
-            answer = self._client.assume_role(
-                RoleArn=self._said.role_arn,
-                RoleSessionName=SESSION_NAME,
-                ExternalId=self._said.external_id,
-                DurationSeconds=self._said.session_seconds,
-            )
+            answer = self._client.assume_role(**_asking(self._said), ExternalId=self._said.external_id)
         except Exception as error:
             raise translated(error, self._place) from None
         return _metadata(answer["Credentials"])

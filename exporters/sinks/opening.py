@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from exporters.sinks.clients import Timing
 from exporters.sinks.directory import DirectorySink
-from exporters.sinks.s3 import S3Sink, Timing
+from exporters.sinks.s3 import S3Sink
 from exporters.sinks.sink import Sink
 from exporters.sinks.target import BucketTarget, DirectoryTarget
 

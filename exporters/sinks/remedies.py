@@ -17,6 +17,7 @@ from pipeline.errors import Problem, Refused, Unavailable
 
 ROLE_OPERATIONS = ("AssumeRole", "AssumeRoleWithWebIdentity")
 TAKEN = ("PreconditionFailed", "412")
+DENIED = ("AccessDenied", "AccessDeniedException", "403")
 # A session that has ended is opened anew once before it is believed.
 ENDED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired")
 UNKNOWN_SECONDS = 2.0
@@ -191,6 +192,13 @@ def status_of(error: Exception) -> int:
     if not isinstance(error, botocore.ClientError):
         return 0
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def is_about_signing(error: Exception) -> bool:
+    """Whether the answer is about who asks, not about what is asked for."""
+    if isinstance(error, botocore.NoCredentialsError | botocore.PartialCredentialsError | Problem):
+        return True  # our own say that a file, a token or a role is not as it must be
+    return CHANGE.get(code_of(error)) in (_KEYS, _FRESH, _CLOCK, _REGION)
 
 
 def translated(error: Exception, place: str) -> Problem:

@@ -20,20 +20,18 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from exporters.sinks import multipart
-from exporters.sinks.credentials import session
+from exporters.sinks.clients import Timing, bucket, connect, encryption, within, without
 from exporters.sinks.remedies import ENDED, code_of, is_taken, status_of, translated
 from exporters.sinks.sink import CHUNK_BYTES, Document, Missing, Object, Outcome, Receipt, checked
 from exporters.sinks.target import BucketTarget
 from pipeline import logs
-from pipeline.errors import ConfigError, Refused, Unavailable
+from pipeline.errors import Refused, Unavailable
 
 log = logs.logger("sinks")
 T = TypeVar("T")
@@ -48,16 +46,6 @@ UNKNOWN_CONDITION = ("NotImplemented", "501")
 CreateOnly = Literal["unknown", "native", "head first"]
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long one request may take, and how often the library itself sends it."""
-
-    connect_seconds: float = 5.0
-    read_seconds: float = 30.0
-    attempts: int = 2
-    connections: int = 16
-
-
 class S3Sink:
     """A prefix of a bucket."""
 
@@ -67,7 +55,8 @@ class S3Sink:
         self._timing = timing or Timing()
         self._lock = threading.Lock()
         self._create_only: CreateOnly = "head first" if target.create_only == "head first" else "unknown"
-        self._client = self._connect()
+        self._bucket = bucket(target)
+        self._client = connect(target, self._timing)
 
     @property
     def create_only(self) -> CreateOnly:
@@ -93,20 +82,20 @@ class S3Sink:
         return receipt
 
     def objects(self, prefix: str = "") -> Iterator[Object]:
-        ask: dict[str, str] = {**self._bucket, "Prefix": self._within(prefix)}
+        ask: dict[str, str] = {**self._bucket, "Prefix": within(self._target, prefix)}
         while True:
             with self._translated():
                 page = self._fresh(lambda c: dict(c.list_objects_v2(**ask)))
             for entry in page.get("Contents", ()):
                 if not entry["Key"].endswith("/"):  # what consoles make to show a folder
-                    yield Object(self._without(entry["Key"]), entry["Size"], entry.get("ETag", "").strip('"'))
+                    yield Object(without(self._target, entry["Key"]), entry["Size"], entry.get("ETag", "").strip('"'))
             if not page.get("IsTruncated"):
                 return
             ask["ContinuationToken"] = page["NextContinuationToken"]
 
     def read(self, key: str) -> Iterator[bytes]:
         with self._translated(missing=key):
-            answer = self._fresh(lambda c: c.get_object(**self._bucket, Key=self._within(checked(key))))
+            answer = self._fresh(lambda c: c.get_object(**self._bucket, Key=within(self._target, checked(key))))
             with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(CHUNK_BYTES)
 
@@ -121,10 +110,10 @@ class S3Sink:
     def _store(self, key: str, document: Document) -> None:
         condition = {} if self._create_only == "head first" else {"IfNoneMatch": "*"}
         about = {
-            "Key": self._within(key),
+            "Key": within(self._target, key),
             "ContentType": document.media_type,
             "Metadata": {SHA256_META: document.sha256},
-            **self._encryption,
+            **encryption(self._target),
         }
         if document.size > multipart.PART_BYTES:
             self._fresh(lambda c: multipart.store(c, document, self._bucket, about, condition))
@@ -175,7 +164,7 @@ class S3Sink:
     def _sweep(self, key: str) -> None:
         """Give up the uploads of this key that a death left open: the object is there, so they can add nothing."""
         try:
-            multipart.sweep(self._client, self._bucket, self._within(key))
+            multipart.sweep(self._client, self._bucket, within(self._target, key))
         except Exception as error:  # only tidying, and often not permitted
             log.debug("open uploads could not be looked for", place=self.place, error=type(error).__name__)
 
@@ -183,7 +172,7 @@ class S3Sink:
 
     def _head(self, key: str) -> dict[str, Any] | None:
         """What is known of an object, None if there is none.  Its checksum may be hidden from who may not decrypt it."""
-        ask = {**self._bucket, "Key": self._within(key)}
+        ask = {**self._bucket, "Key": within(self._target, key)}
         with self._translated():
             for more in ({"ChecksumMode": "ENABLED"}, {}):
                 try:
@@ -195,29 +184,7 @@ class S3Sink:
                         raise
         raise AssertionError("unreachable")
 
-    # -- the client
-
-    def _connect(self) -> Any:
-        target, timing = self._target, self._timing
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": timing.attempts},
-            connect_timeout=timing.connect_seconds,
-            read_timeout=timing.read_seconds,
-            max_pool_connections=timing.connections,
-            signature_version="s3v4",
-            s3={"addressing_style": "path" if target.path_style else "auto"},
-            # We name the checksum of every body ourselves; the library's trailers are not known everywhere.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            ignore_configured_endpoint_urls=True,
-            user_agent_extra="user-activity",
-        )
-        try:
-            return session(target, config).client("s3", endpoint_url=target.endpoint, config=config)
-        except ValueError as error:
-            raise ConfigError(f"{self.place}: {error}; correct the target") from None
-        except Exception as error:
-            raise translated(error, self.place) from None
+    # -- asking
 
     def _fresh(self, ask: Callable[[Any], T]) -> T:
         """Ask; once more with a new session if the answer is that this one has ended."""
@@ -228,7 +195,7 @@ class S3Sink:
             if code_of(error) not in ENDED:
                 raise
         if self._client is client:  # two threads may both connect anew; that costs a request, never a result
-            self._client = self._connect()
+            self._client = connect(self._target, self._timing)
         return ask(self._client)
 
     @contextmanager
@@ -241,28 +208,6 @@ class S3Sink:
             if missing is not None and code_of(error) in NOT_THERE:
                 raise Missing(f"{self.place}: no object {missing}") from None
             raise translated(error, self.place) from None
-
-    @property
-    def _bucket(self) -> dict[str, str]:
-        owner = self._target.expected_owner
-        return {"Bucket": self._target.bucket} | ({"ExpectedBucketOwner": owner} if owner else {})
-
-    @property
-    def _encryption(self) -> dict[str, Any]:
-        match self._target.encryption:
-            case "bucket default":
-                return {}
-            case "sse-s3":
-                return {"ServerSideEncryption": "AES256"}
-            case "sse-kms":
-                key = {"SSEKMSKeyId": self._target.kms_key} if self._target.kms_key else {}
-                return {"ServerSideEncryption": "aws:kms", "BucketKeyEnabled": True, **key}
-
-    def _within(self, key: str) -> str:
-        return f"{self._target.prefix}/{key}" if self._target.prefix else key
-
-    def _without(self, key: str) -> str:
-        return key.removeprefix(f"{self._target.prefix}/") if self._target.prefix else key
 
 
 def _head_object(ask: dict[str, str], client: Any) -> dict[str, Any]:

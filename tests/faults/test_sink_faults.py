@@ -6,7 +6,8 @@ import json
 import pytest
 
 from exporters.sinks import multipart
-from exporters.sinks.s3 import S3Sink, Timing
+from exporters.sinks.clients import Timing
+from exporters.sinks.s3 import S3Sink
 from exporters.sinks.sink import Document, Outcome, Receipt
 from exporters.sinks.target import KeyPair, Role
 from pipeline.errors import Refused, Unavailable

@@ -11,7 +11,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from exporters.sinks.s3 import S3Sink, Timing
+from exporters.sinks.clients import Timing
+from exporters.sinks.s3 import S3Sink
 from exporters.sinks.sink import Document, Outcome, Receipt
 from exporters.sinks.target import BucketTarget, KeyPair, Role, WebIdentity
 from pipeline.errors import Refused, Unavailable

@@ -10,10 +10,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from exporters.sinks.clients import Timing, encryption
 from exporters.sinks.multipart import MIB, PART_BYTES, part_bytes
-from exporters.sinks.s3 import PROBE_KEY, S3Sink, Timing
+from exporters.sinks.s3 import PROBE_KEY, S3Sink
 from exporters.sinks.sink import Document, Outcome, Receipt
-from exporters.sinks.target import Ambient, BucketTarget, KeyPair
+from exporters.sinks.target import BucketTarget, KeyPair
 from pipeline.errors import ConfigError, Refused, Unavailable
 from tests.faults.proxy import Proxy
 
@@ -159,17 +160,15 @@ def test_a_store_that_is_away_is_waited_for(monkeypatch):
         S3Sink(target, Timing(attempts=1)).create(document())
 
 
-def test_encryption_is_asked_for_as_the_target_says(tmp_path):
-    target = BucketTarget(bucket="logs", encryption="sse-kms", kms_key="alias/logs", credentials=Ambient())
-    sink = S3Sink(target)
-    assert sink._encryption == {
+def test_encryption_is_asked_for_as_the_target_says():
+    kms = BucketTarget(bucket="logs", encryption="sse-kms", kms_key="alias/logs")
+    assert encryption(kms) == {
         "ServerSideEncryption": "aws:kms",
         "SSEKMSKeyId": "alias/logs",
         "BucketKeyEnabled": True,
     }
-    assert S3Sink(target.model_copy(update={"encryption": "sse-s3", "kms_key": None}))._encryption == {
-        "ServerSideEncryption": "AES256"
-    }
+    assert encryption(BucketTarget(bucket="logs", encryption="sse-s3")) == {"ServerSideEncryption": "AES256"}
+    assert encryption(BucketTarget(bucket="logs")) == {}
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def _instant(ms: int) -> str:
     return iso(ms) if ms else ""
 
 
-def _created(text: str) -> str:
+def created(text: str) -> str:
     if not text:
         return ""
     for candidate in (text, f"{text}T00:00:00Z", f"{text}Z"):
@@ -64,7 +64,7 @@ def _created(text: str) -> str:
             return iso(parse(candidate))
         except ValueError:
             continue
-    return guard(text)
+    return text
 
 
 ACTIVE = (
@@ -112,5 +112,5 @@ INACTIVE = (
         "Whole days, rounded down",
     ),
     Column("state", lambda r: guard(r.state), "State of the account in the directory"),
-    Column("created_date", lambda r: _created(r.created), "When the account was made, UTC"),
+    Column("created_date", lambda r: guard(created(r.created)), "When the account was made, UTC"),
 )

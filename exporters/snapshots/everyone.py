@@ -23,15 +23,27 @@ class Member(NamedTuple):
 
 
 class Everyone(NamedTuple):
-    """One moment.  `last`: the newest access of each person ever, UTC ms; `windows`: their rolling numbers."""
+    """One moment.  `principals`: the ids and e-mails by which events name each person; `last`: their newest access ever, UTC ms, 0 for never;
+    `windows`: their rolling numbers.
+    """
 
     directory: dict[str, Member]
-    seen: frozenset[str]
+    principals: dict[str, list[tuple[str, str]]]
     last: dict[str, int]
     windows: dict[WindowName, dict[str, Active]]
 
     def people(self) -> set[str]:
-        return {*self.directory, *self.seen, *self.last}
+        return {*self.directory, *self.principals}
+
+    def find(self, text: str) -> str | None:
+        """The person who is called so: by their name in the reports, by e-mail in any case, or by an id."""
+        for name in (text, text.casefold()):
+            if name in self.directory or name in self.principals:
+                return name
+        return next(
+            (person for person, member in self.directory.items() if text in member.ids),
+            next((person for person, them in self.principals.items() if any(text == i for i, _ in them)), None),
+        )
 
     def inactive(self, from_ms: int, to_ms: int) -> list[Inactive]:
         """As the Inactive Users report has them: whose last access before `to_ms` lies before `from_ms`."""
@@ -54,7 +66,8 @@ class Census:
         self._store = store
         self._emails: dict[str, str] | None = None
         self._directory: dict[str, Member] = {}
-        self._signed_in: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, str]] = set()
+        self._principals: dict[str, list[tuple[str, str]]] = {}
         self._before: dict[str, int] = {}
         self._before_ms = 0
         self._stale = True
@@ -64,12 +77,15 @@ class Census:
         self, changed: Changed, from_ms: int, windows: dict[WindowName, dict[str, Active]], widest: WindowName
     ) -> Everyone:
         """`from_ms` is where the widest window begins: what lies before it comes from the store, everything else from its rows."""
-        if self._emails is None:
-            self._signed_in = set(self._store.rows("signed_in"))
-        self._signed_in |= changed.signed_in
-        if self._emails is None or changed.accounts:
+        first = self._emails is None
+        if first:
+            self._seen = set(self._store.rows("principals"))
+        if first or changed.accounts:
             self._read_directory()
             self._stale = True
+        if first or changed.accounts or not changed.seen <= self._seen:
+            self._seen |= changed.seen
+            self._principals = self._named()
         if any(quarter * 1000 < from_ms for quarter in changed.connections) or from_ms != self._before_ms:
             self._stale = True
         if self._stale and (clock.monotonic() >= self._rest_until or from_ms != self._before_ms):
@@ -79,14 +95,19 @@ class Census:
             ended = clock.monotonic()
             self._rest_until = ended + PATIENCE * (ended - began)
         last = self._before | {p: a.last_ms for p, a in windows[widest].items() if a.last_ms}
-        emails = self._emails or {}
-        seen = frozenset(emails.get(id_) or email or id_ for id_, email in self._signed_in)
-        return Everyone(self._directory, seen | windows[widest].keys(), last, windows)
+        return Everyone(self._directory, self._principals, last, windows)
 
     @property
     def behind(self) -> bool:
         """Whether something old has changed that is not read again yet."""
         return self._stale
+
+    def _named(self) -> dict[str, list[tuple[str, str]]]:
+        emails = self._emails or {}
+        named: dict[str, list[tuple[str, str]]] = {}
+        for id_, email in sorted(self._seen):
+            named.setdefault(emails.get(id_) or email or id_, []).append((id_, email))
+        return named
 
     def _read_directory(self) -> None:
         accounts: dict[str, list[tuple[str, str, str]]] = {}

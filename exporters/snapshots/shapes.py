@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
-from exporters.reports.columns import INACTIVE, Active, Inactive
+from exporters.reports.columns import INACTIVE, Active, Inactive, created
 from exporters.reports.presets import preset_window
 from pipeline.model.times import iso
 
@@ -109,7 +109,7 @@ def inactive_row(p: Inactive) -> dict[str, Any]:
         "last_access_date": row["last_access_date"] or None,
         "days_since_last_access": row["days_since_last_access"] if p.last_ms else None,
         "state": p.state,
-        "created_date": row["created_date"] or None,
+        "created_date": created(p.created) or None,
     }
 
 

@@ -9,6 +9,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.model.events import USER
+
 BUCKET_SECONDS = 900
 
 
@@ -18,7 +20,7 @@ class Changed:
 
     connections: set[int] = field(default_factory=set)
     sign_ins: set[int] = field(default_factory=set)
-    signed_in: set[tuple[str, str]] = field(default_factory=set)  # (id, e-mail)
+    seen: set[tuple[str, str]] = field(default_factory=set)  # (id, e-mail) of people
     accounts: bool = False
 
     def __bool__(self) -> bool:
@@ -27,7 +29,7 @@ class Changed:
     def add(self, other: Changed) -> None:
         self.connections |= other.connections
         self.sign_ins |= other.sign_ins
-        self.signed_in |= other.signed_in
+        self.seen |= other.seen
         self.accounts = self.accounts or other.accounts
 
 
@@ -43,7 +45,7 @@ class Changes:
         fresh = Changed(
             {row[3] for row in columns["connections"]},
             {row[0] // 1000 // BUCKET_SECONDS * BUCKET_SECONDS for row in columns["sign_ins"]},
-            {(row[4], row[5]) for row in columns["sign_ins"]},
+            {row[1:3] for row in columns["connections"] if row[0] == USER} | {row[4:6] for row in columns["sign_ins"]},
             bool(columns["accounts"]),
         )
         if fresh:

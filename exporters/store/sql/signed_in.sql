@@ -1,1 +1,0 @@
-SELECT DISTINCT id, email FROM sign_ins

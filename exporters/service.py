@@ -10,6 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from exporters.access.access import Access
+from exporters.replays import Replays
 from exporters.reports.builder import Builder
 from exporters.reports.estimates import Estimates
 from exporters.reports.files import Files
@@ -47,6 +48,7 @@ class Service:
         alone = settings.store_url.startswith("chdb")
         self.builder = Builder(settings, tools, Queue(settings, uuid.uuid4().hex, alone=alone), alone=alone)
         self.access = Access(settings, self.metrics)
+        self.replays = Replays(settings)
         self._names = {t.role: t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in _SOURCES}
         self._asking = threading.Lock()
         self._asker: Any = None

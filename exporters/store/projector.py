@@ -17,8 +17,9 @@ import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from exporters.store import rejected
 from exporters.store.changes import Changes
-from exporters.store.schemas import ACCOUNTS, CONNECTIONS, POSITIONS, SIGN_INS
+from exporters.store.schemas import ACCOUNTS, CONNECTIONS, POSITIONS, REJECTS, SIGN_INS
 from exporters.store.store import Store
 from pipeline import broker, clock, logs, topics
 from pipeline.errors import ConfigError, Problem
@@ -147,6 +148,7 @@ class Projector(threading.Thread):
             topics.AUTHENTICATIONS_CHANGELOG,
             topics.AUTHENTICATIONS,
             topics.DIRECTORY,
+            topics.REJECTS,
         )
         names = {t.name(prefix=settings.topic_prefix, app=settings.app_id): t.role for t in followed}
         missing = [n for n in names if n not in facts]
@@ -207,7 +209,7 @@ class Projector(threading.Thread):
             consumer.close()
 
     def _project(self, consumer: Any, taken: dict[TopicPartition, list[Any]]) -> None:
-        columns: dict[str, list[tuple[Any, ...]]] = {"connections": [], "sign_ins": [], "accounts": []}
+        columns: dict[str, list[tuple[Any, ...]]] = {"connections": [], "sign_ins": [], "accounts": [], "rejects": []}
         waiting: list[int] = []
         for tp, records in taken.items():
             progress = self._progress[tp]
@@ -216,13 +218,20 @@ class Projector(threading.Thread):
                     waiting += self._changelog(progress, records, columns["connections"])
                 case topics.AUTHENTICATIONS.role:
                     self._sign_ins(progress, records, columns["sign_ins"])
+                case topics.REJECTS.role:
+                    columns["rejects"] += map(rejected.row, records)
                 case _:
                     self._accounts(records, columns["accounts"])
         for tp, progress in self._progress.items():
             position = consumer.position(tp) if tp in taken or progress.verdicts is None else progress.next
             if position > progress.next:
                 progress.next, progress.moved = position, True
-        for table, schema in (("connections", CONNECTIONS), ("sign_ins", SIGN_INS), ("accounts", ACCOUNTS)):
+        for table, schema in (
+            ("connections", CONNECTIONS),
+            ("sign_ins", SIGN_INS),
+            ("accounts", ACCOUNTS),
+            ("rejects", REJECTS),
+        ):
             rows = columns[table]
             if rows:
                 self._store.insert(
@@ -262,7 +271,7 @@ class Projector(threading.Thread):
                 ledgers["authentications"][p.number] = p.ledger + 1
             elif p.role == topics.AUTHENTICATIONS.role:
                 raw[p.number] = p.next
-            else:
+            elif p.role == topics.DIRECTORY.role:
                 directory[p.number] = p.next
         both = {n: min(through, raw.get(n, 0)) for n, through in ledgers["authentications"].items()}
         with self._advanced:

@@ -42,3 +42,17 @@ POSITIONS = pa.schema(
         ("lost", pa.uint64()),
     ]
 )
+REJECTS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("at_ms", pa.int64()),
+        ("reason", pa.string()),
+        ("path", pa.string()),
+        ("size", pa.uint64()),
+        ("part", pa.uint16()),
+        ("offset", pa.uint64()),
+        ("keyed", pa.uint8()),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+    ]
+)

@@ -27,6 +27,8 @@ OPEN = (*MONITORS, *SIGN_IN)
 OPEN_BELOW = ("/static/",)
 ADMINS_BELOW = (
     "/api/v1/links",
+    "/api/v1/rejects/replay",
+    "/rejects/replay",
     "/api/v1/tokens",
     "/api/v1/audit",
     "/api/v1/schedules",

@@ -14,11 +14,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from exporters.service import Service
-from exporters.web import api, api_access, api_numbers, api_users, live
+from exporters.web import api, api_access, api_numbers, api_rejects, api_users, live
 from exporters.web.contract import Described, allowed
 from exporters.web.forms import genuine
 from exporters.web.gate import Gate, Refusal
-from exporters.web.pages import audit, overview, preferences, reports, sign_in, sign_ins, tokens, users
+from exporters.web.pages import audit, overview, preferences, rejects, reports, sign_in, sign_ins, tokens, users
 from exporters.web.users import Orders
 from exporters.web.views import Views
 from pipeline.errors import RequestError, Unavailable
@@ -81,12 +81,14 @@ def make(service: Service) -> Described:
     app.include_router(api_access.routes(service))
     app.include_router(api_numbers.routes(service))
     app.include_router(api_users.routes(service, orders))
+    app.include_router(api_rejects.routes(service))
     app.include_router(live.routes(service))
     for pages in (
         sign_in.routes(service, views),
         overview.routes(service, views),
         users.routes(service, views, orders),
         sign_ins.routes(service, views),
+        rejects.routes(service, views),
         reports.routes(service, views),
         tokens.routes(service, views),
         audit.routes(service, views),

@@ -21,6 +21,7 @@ DOORS = {
         "pipeline/intake/records.py",
         "exporters/store/projector.py",
         "exporters/journal.py",
+        "exporters/replays.py",
         "exporters/access/audit.py",
         "exporters/service.py",
         "deploy/check.py",

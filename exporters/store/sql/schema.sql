@@ -19,6 +19,13 @@ CREATE TABLE IF NOT EXISTS accounts (
 ) ENGINE = ReplacingMergeTree(version, deleted) ORDER BY id
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
+-- Rejects with their bytes, no longer than their topic keeps them (and a day: the queries cut to the millisecond).
+CREATE TABLE IF NOT EXISTS rejects (
+  id String, at_ms Int64, reason LowCardinality(String), path String, size UInt64, part UInt16, offset UInt64, keyed UInt8, key String, value String CODEC(ZSTD(3))
+) ENGINE = ReplacingMergeTree(offset) ORDER BY id
+TTL toDateTime(intDiv(at_ms, 1000), 'UTC') + INTERVAL 31 DAY DELETE
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
 -- Days added up per principal, for rolling windows: made from connections, made again whenever the service that made them starts.
 CREATE TABLE IF NOT EXISTS days (
   service String, day Date, id String, email String,
@@ -36,3 +43,5 @@ CREATE VIEW IF NOT EXISTS live_connections AS SELECT * FROM connections FINAL;
 CREATE VIEW IF NOT EXISTS live_sign_ins AS SELECT * FROM sign_ins FINAL;
 
 CREATE VIEW IF NOT EXISTS live_accounts AS SELECT id AS account_id, email AS account_email, state, created FROM accounts FINAL;
+
+CREATE VIEW IF NOT EXISTS live_rejects AS SELECT * FROM rejects FINAL;

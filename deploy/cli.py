@@ -14,6 +14,7 @@ from pipeline import cli_intake, console
 from pipeline import settings as settings_module
 from pipeline.cli import Data, Json
 from pipeline.errors import EXIT_REQUEST
+from pipeline.intake.places import OPENERS, Objects, Way
 from pipeline.settings import DEFAULT_DATA
 
 app = typer.Typer(
@@ -25,6 +26,15 @@ app = typer.Typer(
 for part in (pipeline_cli.app, cli_intake.app, exporters_cli.app):
     app.registered_commands += part.registered_commands
     app.registered_groups += part.registered_groups
+
+
+def _bucket(name: str, way: Way) -> Objects:
+    from deploy import objects
+
+    return objects.bucket(name, way)
+
+
+OPENERS["s3"] = _bucket
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pipeline import console
 from pipeline import settings as settings_module
 from pipeline.cli import Data, Json
 from pipeline.errors import EXIT_REQUEST, EXIT_SIGNAL, RequestError
+from pipeline.intake.places import Way, is_place, opened
 from pipeline.settings import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -26,19 +27,29 @@ app.add_typer(rejects_app, name="rejects")
 
 @app.command()
 def ingest(
-    files: Annotated[list[str], typer.Argument(help="Files, or - for standard input")],
+    files: Annotated[list[str], typer.Argument(help="Files, - for standard input, or s3://bucket/prefix")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decode here, send nothing")] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Keep reading growing or rotated files")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep reading what is added")] = False,
     again: Annotated[bool, typer.Option("--again", help="Send a file although it was taken in before")] = False,
+    endpoint_url: Annotated[str, typer.Option("--endpoint-url", help="Another S3 endpoint than the vendor's")] = "",
+    region: Annotated[str, typer.Option("--region", help="Region of the bucket")] = "",
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help='File with {"key_id": …, "secret": …}; else the machine\'s own')
+    ] = None,
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
-    """Send events from files.  Example: activity ingest connector.log network-events.csv
+    """Send events from files or from a bucket.  Example: activity ingest connector.log network-events.csv
 
+    Of a bucket, `activity ingest s3://bucket/prefix --follow`, each object is sent once, in the form of the vendor's own S3 sync.
     Use one source per gateway: the same connection from a connector's log and from an S3 export is two events.
     """
     from pipeline.intake import ingest as intake
 
+    if any(map(is_place, files)):
+        way = Way(endpoint_url, region, keys)
+        _ingest_objects(files, way, data, dry_run=dry_run, follow=follow, again=again, as_json=as_json)
+        return
     settings = settings_module.load(data)
     account, refused = intake.Account(), 0
     with intake.stopping() as asked:
@@ -53,6 +64,35 @@ def ingest(
     if asked and not follow and files != [intake.STANDARD_INPUT]:
         raise typer.Exit(EXIT_SIGNAL + asked[0])
     if refused:
+        raise typer.Exit(EXIT_REQUEST)
+
+
+def _ingest_objects(
+    names: list[str], way: Way, data: Path, *, dry_run: bool, follow: bool, again: bool, as_json: bool
+) -> None:
+    from pipeline.intake import ingest as intake
+    from pipeline.intake import objects
+
+    if files := [name for name in names if not is_place(name)]:
+        raise RequestError(
+            f"{files[0]} is a file and {names[0]} is not one of its kind; take them in one after the other"
+        )
+    settings = settings_module.load(data)
+    account, taken = intake.Account(), objects.Taken()
+    places = [opened(name, way) for name in names]
+    with intake.stopping() as asked:
+        if dry_run:
+            objects.dry_run(places, account, lambda: bool(asked))
+        elif follow:
+            taken = objects.follow(settings, places, account, lambda: bool(asked))
+        else:
+            taken = objects.ingest(settings, places, account, lambda: bool(asked), again=again)
+    if not dry_run:
+        taken.say(", ".join(place.place for place in places))
+    _say_account(account, dry_run=dry_run, as_json=as_json)
+    if asked and not follow:
+        raise typer.Exit(EXIT_SIGNAL + asked[0])
+    if taken.broken:
         raise typer.Exit(EXIT_REQUEST)
 
 

@@ -17,13 +17,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.errors import Problem
+from pipeline.errors import RequestError
 
 CHUNK_BYTES = 1 << 20
 
 
-class Missing(Problem):
+class Missing(RequestError):  # noqa: N818 - as in pipeline/errors.py
     """There is no object under this key.  Operator action: none, or ask for another one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=404, code="not_found")
 
 
 @dataclass(frozen=True, slots=True)

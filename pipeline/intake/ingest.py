@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pipeline import clock, console
@@ -33,6 +34,7 @@ IDLE_SECONDS = 0.1
 STANDARD_INPUT = "-"
 
 Advance = Callable[[int], None]
+Store = Callable[[Mark], None]
 
 
 @dataclass
@@ -90,16 +92,17 @@ def dry_run(names: list[str], account: Account, stopped: Stopped) -> None:
     for name in names:
         if name == STANDARD_INPUT:
             for line in lines(standard_input(stopped)):
-                _judge(line, account)
+                judge(line, account)
             continue
         with content(Path(name)) as (source, position), _progress(Path(name)) as advance:
             for line in _advancing(lines(source), position, advance):
-                _judge(line, account)
+                judge(line, account)
                 if stopped():
                     return
 
 
-def _judge(line: Line, account: Account) -> None:
+def judge(line: Line, account: Account) -> None:
+    """Count a line as what it would become."""
     if not account.note(line):
         return
     topic, _ = addressed(line.value)
@@ -149,23 +152,37 @@ def send_file(
     sender: Sender, path: Path, mark: str, account: Account, stopped: Stopped, advance: Advance, *, skip: int = 0
 ) -> None:
     """Send a file from after its first `skip` lines on; mark what is stored under `mark`, its fingerprint."""
-    done = 0
     with content(path) as (source, position):
-        for done, line in enumerate(_advancing(lines(source), position, advance), 1):
-            if done <= skip:
-                account.resumed += 1
-                continue
-            if account.note(line):
-                _send(sender, line, account)
-            if done % MARK_LINES == 0 or stopped():
-                _store(sender, mark, Mark(done=False, lines=done), path)
-            if stopped():
-                console.say(f"{path}: stopped after line {done}; give it again to go on from there")
-                return
-    _store(sender, mark, Mark(done=True, lines=done), path)
+        found = _advancing(lines(source), position, advance)
+        store = partial(_store, sender, mark, path)
+        end = send_lines(sender, found, store, account, stopped, skip=skip)
+    if not end.done:
+        console.say(f"{path}: stopped after line {end.lines}; give it again to go on from there")
 
 
-def _store(sender: Sender, key: str, mark: Mark, path: Path) -> None:
+def send_lines(
+    sender: Sender, found: Iterator[Line], store: Store, account: Account, stopped: Stopped, *, skip: int
+) -> Mark:
+    """Send lines from after the first `skip` on.  `store` gets every mark, also the last one, which is returned: it may only be written
+    when everything sent so far is stored.
+    """
+    done = 0
+    for done, line in enumerate(found, 1):
+        if done <= skip:
+            account.resumed += 1
+            continue
+        if account.note(line):
+            _send(sender, line, account)
+        if done % MARK_LINES == 0 or stopped():
+            store(Mark(done=False, lines=done))
+        if stopped():
+            return Mark(done=False, lines=done)
+    end = Mark(done=True, lines=done)
+    store(end)
+    return end
+
+
+def _store(sender: Sender, key: str, path: Path, mark: Mark) -> None:
     sender.flush()
     if key:  # an empty file is like any other empty one
         remember(sender, key, mark, name=path.name)

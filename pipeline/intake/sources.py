@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
 from pipeline.errors import ConfigError
 
 GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 BUFFER_BYTES = 1 << 20
 LOOK_SECONDS = 0.1
 
@@ -54,26 +57,31 @@ def fingerprint(path: Path, advance: Callable[[int], None] = lambda _n: None) ->
 
 
 def unpacked(raw: io.RawIOBase, name: str) -> io.BufferedReader:
-    """The content of a source that may be packed with gzip."""
+    """The content of a source that may be packed with gzip or zstd."""
     source: io.BufferedReader = io.BufferedReader(raw, BUFFER_BYTES)
-    if source.peek(2)[:2] != GZIP_MAGIC:
-        return source
-    return io.BufferedReader(_Unpacking(source, name), BUFFER_BYTES)
+    magic = source.peek(4)[:4]
+    if magic.startswith(GZIP_MAGIC):
+        return io.BufferedReader(_Unpacking(gzip.GzipFile(fileobj=source), name, "gzip"), BUFFER_BYTES)
+    if magic == ZSTD_MAGIC:
+        opened = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+        return io.BufferedReader(_Unpacking(opened, name, "zstd"), BUFFER_BYTES)
+    return source
 
 
 class _Unpacking(io.RawIOBase):
-    def __init__(self, source: io.BufferedReader, name: str) -> None:
-        self._packed = gzip.GzipFile(fileobj=source)
+    def __init__(self, packed: Any, name: str, form: str) -> None:
+        self._packed = packed
         self._name = name
+        self._form = form
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         try:
-            return self._packed.readinto(buffer)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ConfigError(f"{self._name}: its gzip data is broken ({error}); give the whole file") from None
+            return int(self._packed.readinto(buffer))
+        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+            raise ConfigError(f"{self._name}: its {self._form} data is broken ({error}); give the whole file") from None
 
 
 class _Stoppable(io.RawIOBase):

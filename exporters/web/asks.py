@@ -124,11 +124,16 @@ def visible(service: Service, person: Person) -> list[Run]:
     return [r for r in service.runs.all() if person.is_admin or r.by == person.name]
 
 
+class HiddenError(RequestError):
+    """What one may not see is not there; only the audit tells the difference."""
+
+
 def known(service: Service, person: Person, run_id: str) -> Run:
-    """Raises RequestError; what one may not see is not there."""
+    """Raises RequestError."""
     run = service.runs.get(run_id)
     if run is None or not (person.is_admin or run.by == person.name):
-        raise RequestError("There is no such report. It may have been deleted.", status=404, code="not_found")
+        kind = RequestError if run is None else HiddenError
+        raise kind("There is no such report. It may have been deleted.", status=404, code="not_found")
     return run
 
 

@@ -136,6 +136,9 @@ class Gate:
         if unknown_name and not (path in MONITORS and self._service.settings.login_issuer):
             known = ", ".join(sorted(self._names - set(LOOPBACK))) or "loopback names only"
             return Refusal(403, "forbidden", f"This service answers to {known}.")
+        if "content-length" in request.headers and "transfer-encoding" in request.headers:
+            # Two servers in a row may end such a request at two places.
+            return Refusal(400, "bad_request", "This request says in two ways where it ends.")
         if path in MONITORS or path.startswith(OPEN_BELOW):
             return None
         if _announced(request) > MAX_BODY_BYTES:
@@ -176,7 +179,7 @@ class Gate:
                 self._attempts.take(_address(request), clock.monotonic())
         elif path in MONITORS or path.startswith(OPEN_BELOW) or path in SILENT:
             return
-        outcome = "refused" if refused else "failed" if status >= 400 else "done"
+        outcome = "refused" if refused or request.scope.get("refused") else "failed" if status >= 400 else "done"
         route = request.scope.get("route")
         action = f"{request.method if request.method in _METHODS else 'OTHER'} {getattr(route, 'path', '-')}"
         self._service.access.note(

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from exporters.service import Service
 from exporters.web import api, api_access, api_numbers, api_rejects, api_users, live
+from exporters.web.asks import HiddenError
 from exporters.web.contract import Described, allowed
 from exporters.web.forms import genuine
 from exporters.web.gate import Gate, Refusal
@@ -57,6 +58,7 @@ def make(service: Service) -> Described:
 
     @app.exception_handler(RequestError)
     def refused(request: Request, problem: RequestError) -> Response:
+        request.scope["refused"] = isinstance(problem, HiddenError)
         return error(request, Refusal(problem.status, problem.code, str(problem), problem.retry_after_seconds))
 
     @app.exception_handler(Unavailable)

@@ -89,6 +89,51 @@ def api(system):
         yield client
 
 
+@pytest.fixture(scope="session")
+def routes(system, tmp_path_factory):
+    """[(method, path)] of the whole application; one, for a process has one embedded store."""
+    from fastapi.routing import APIRoute
+
+    from exporters.service import Service
+    from exporters.web import site
+
+    settings = system.settings.model_copy(update={"data": tmp_path_factory.mktemp("routes")})
+    found = []
+
+    def walk(routes):
+        for route in routes:
+            if isinstance(route, APIRoute):
+                found.extend((m, route.path) for m in route.methods)
+            elif hasattr(route, "original_router"):
+                walk(route.original_router.routes)
+
+    walk(site.make(Service(settings)).routes)
+    return found
+
+
+@pytest.fixture(scope="session")
+def bearer(system, api):
+    """`bearer(name, role)` is a program with a token of its own; `.token` is what the list says of it."""
+    made = []
+
+    def program(name, role="viewer"):
+        answer = api.post("/api/v1/tokens", json={"name": name, "role": role, "days": 1}).json()
+        client = httpx.Client(
+            base_url=system.stack.url,
+            headers={"Authorization": f"Bearer {answer['secret']}"},
+            trust_env=False,
+            timeout=30,
+        )
+        client.token = answer["token"]
+        client.secret = answer["secret"]
+        made.append(client)
+        return client
+
+    yield program
+    for client in made:
+        client.close()
+
+
 @pytest.fixture
 def signed_in(system):
     """A browser without a window: cookies of a fresh session, and `word` for its forms."""

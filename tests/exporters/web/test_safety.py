@@ -14,8 +14,6 @@ from exporters.access.links import VALID_MS, Links
 from exporters.access.people import ADMIN, Person
 from exporters.access.sessions import Sessions
 from exporters.client import Client
-from exporters.service import Service
-from exporters.web import site
 from pipeline import topics
 from pipeline.intake.records import read
 from tests.live.system import eventually
@@ -32,25 +30,6 @@ def audited(system, **wanted):
             if all(getattr(e, k) == v for k, v in wanted.items())
         ]
     )
-
-
-@pytest.fixture(scope="module")
-def routes(system, tmp_path_factory):
-    """[(method, path)] of the whole application."""
-    from fastapi.routing import APIRoute
-
-    settings = system.settings.model_copy(update={"data": tmp_path_factory.mktemp("routes")})
-    found = []
-
-    def walk(routes):
-        for route in routes:
-            if isinstance(route, APIRoute):
-                found.extend((m, route.path) for m in route.methods)
-            elif hasattr(route, "original_router"):
-                walk(route.original_router.routes)
-
-    walk(site.make(Service(settings)).routes)
-    return found
 
 
 def filled(path: str) -> str:

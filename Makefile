@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser versitygw demo test up check lock docs simulate bench
+.PHONY: help setup browser versitygw demo test up check lock docs chaos-reports simulate bench
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -50,6 +50,9 @@ lock: setup ## Resolve the dependencies anew into requirements.lock
 docs: setup ## Write docs/reference.md and docs/api.md anew from the code
 	@PYTHONPATH=. $(BIN)/python docs/make_reference.py > docs/reference.md
 	@PYTHONPATH=. $(BIN)/python docs/make_api.py > docs/api.md
+
+chaos-reports: setup ## 240 seeded schedules of deaths of the reports service, and a kill -9 at every named step
+	@ACTIVITY_TEST_DEATHS=240 $(BIN)/python -m pytest -q tests/exporters/reports/test_deaths.py tests/live/test_reports_deaths.py
 
 simulate: setup ## 200,000 random histories of the state protocol
 	@ACTIVITY_TEST_HISTORIES=200000 $(BIN)/python -m pytest -q tests/pipeline/model/test_simulation.py

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -11,13 +10,7 @@ from kafka.errors import KafkaError
 
 from exporters.access.access import Access
 from exporters.replays import Replays
-from exporters.reports.builder import Builder
-from exporters.reports.estimates import Estimates
-from exporters.reports.files import Files
-from exporters.reports.making import Tools
-from exporters.reports.progress import Watch
-from exporters.reports.queue import Queue
-from exporters.reports.runs import Runs
+from exporters.reports.works import Works
 from exporters.snapshots.snapshotter import Snapshotter
 from exporters.store.projector import Projector
 from exporters.store.store import Store
@@ -37,16 +30,12 @@ class Service:
         self.metrics = Metrics()
         self.store = Store.open(settings.store_url, memory_bytes=settings.store_memory_bytes)
         self.projector = Projector(settings, self.store, self.metrics)
-        self.runs = Runs(settings)
-        self.snapshots = Snapshotter(settings, self.store, self.projector, self.source_ends, self.metrics)
-        self.files = Files(settings)
-        self.watch = Watch(settings)
-        tools = Tools(
-            self.store, self.projector, self.runs, self.files, Estimates(self.store), self.watch, self.metrics
-        )
         # An embedded store has one owner, and so have the runs made from it.
         alone = settings.store_url.startswith("chdb")
-        self.builder = Builder(settings, tools, Queue(settings, uuid.uuid4().hex, alone=alone), alone=alone)
+        self.works = Works(settings, self.store, self.projector, self.metrics, self.source_ends, alone=alone)
+        self.runs, self.files, self.builder = self.works.runs, self.works.files, self.works.builder
+        self.mailroom, self.watch = self.works.mailroom, self.works.watch
+        self.snapshots = Snapshotter(settings, self.store, self.projector, self.source_ends, self.metrics)
         self.access = Access(settings, self.metrics)
         self.replays = Replays(settings)
         self._names = {t.role: t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in _SOURCES}
@@ -66,12 +55,10 @@ class Service:
     def _threads(self) -> list[Any]:
         return [
             self.projector,
-            self.runs.journal,
             self.access.journal,
             self.access.audit,
             self.access.uses,
-            self.watch,
-            self.builder,
+            *self.works.threads(),
             self.snapshots,
         ]
 
@@ -110,7 +97,7 @@ class Service:
     def degraded(self) -> list[str]:
         """What a person should know while the service answers all the same; one line each."""
         behind = self.unhealthy()
-        return [line for line in (behind, self.builder.degraded) if line]
+        return [*([behind] if behind else []), *self.works.degraded()]
 
     def health(self) -> dict[str, Any]:
         return {

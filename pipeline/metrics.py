@@ -60,6 +60,7 @@ CATALOGUE = (
         "activity_reports_retries_total", "counter", "Makings of a report that failed and are tried again", ("kind",)
     ),
     Metric("activity_reports_queue_runs", "gauge", "Runs in the queue, held or not", ("lane",)),
+    Metric("activity_mails_total", "counter", "Mails by what became of them", ("outcome",)),
     Metric("activity_redis_up", "gauge", "1 while Redis answers the reports service"),
     Metric("activity_web_requests_total", "counter", "Requests by kind of answer", ("surface", "status")),
     Metric("activity_access_refusals_total", "counter", "Requests that were not let in, by why", ("reason",)),

@@ -107,6 +107,7 @@ class Builder(threading.Thread):
         """Delete a run and its file.  Raises Unavailable."""
         self._runs.forget(run)
         self._tools.files.remove(run)
+        self._tools.mails.forget(run.run)
 
     def _free(self, run: Run) -> bool:
         """Whether an open run may be claimed by us."""
@@ -268,4 +269,4 @@ class Builder(threading.Thread):
                 reach(Step.EXPIRING)
                 self._runs.change(run, EXPIRED)
             elif run.state == EXPIRED and run.changed_at < forgotten:
-                self._runs.forget(run)
+                self.forget(run)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from exporters.reports.build import Built, build
 from exporters.reports.estimates import Estimates
 from exporters.reports.files import Files
+from exporters.reports.mails import Mails
 from exporters.reports.progress import PACE_SECONDS, Progress, Watch
 from exporters.reports.runs import FAILED, READY, WAITING, Run, Runs
 from exporters.reports.steps import Step, reach
@@ -38,6 +39,7 @@ class Tools:
     store: Store
     projector: Projector
     runs: Runs
+    mails: Mails
     files: Files
     estimates: Estimates
     watch: Watch

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from exporters.journal import Journal
+from exporters.journal import Apply, Journal
 from exporters.reports.build import Parameters
 from pipeline import clock, topics
 from pipeline.settings import Settings
@@ -94,13 +94,19 @@ def allowed(before: Run, after: Run) -> bool:
 
 
 class Runs:
-    """The runs, as the journal has them.  `admits` says whether a run of a schedule may come into being."""
+    """The runs, as the journal has them; `beside` are the other tables on it.  `admits` says whether a run may come into being."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        beside: dict[str, Apply] | None = None,
+        *,
+        admits: Callable[[Run], bool] = lambda _run: True,
+    ) -> None:
         self._runs: dict[str, Run] = {}
         self._gone: set[str] = set()
-        self.admits: Callable[[Run], bool] = lambda _run: True
-        self.journal = Journal(settings, topics.REPORTS, {"": self.apply})
+        self._admits = admits
+        self.journal = Journal(settings, topics.REPORTS, {"": self.apply} | (beside or {}))
         # Held while somebody looks for an equal run and makes one if there is none.
         self.asking = threading.Lock()
 
@@ -117,7 +123,7 @@ class Runs:
         before = self._runs.get(key)
         if run.run != key or run.state not in NEXT:
             return None
-        if key in self._gone or (before is None and run.state == QUEUED and not self.admits(run)):
+        if key in self._gone or (before is None and run.state == QUEUED and not self._admits(run)):
             return False
         if before is not None and not allowed(before, run):
             return False

@@ -8,9 +8,10 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
+from exporters.reports.ask import Ask
 from exporters.reports.runs import CANCELLED, OPEN, Run
 from exporters.service import Service
-from exporters.web.asks import Ask, known, request, visible
+from exporters.web.asks import known, request, visible
 from exporters.web.contract import JSON, says
 from exporters.web.downloads import MEDIA, download
 from exporters.web.gate import person_of

@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 import msgspec
 import orjson
 
+from exporters.reports.ask import Ask, parameters_of
 from exporters.reports.build import AUTHENTICATION_KIND, Parameters
 from exporters.service import Service
 from exporters.web import words
-from exporters.web.asks import Ask, parameters_of
 from pipeline import clock
 from pipeline.model.times import parse
 

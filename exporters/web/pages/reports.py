@@ -11,12 +11,13 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
-from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND, Parameters
+from exporters.reports.ask import Ask, parameters_of
+from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.reports.presets import PRESETS
 from exporters.reports.runs import CANCELLED, OPEN, Run
+from exporters.reports.telling import KINDS, window_lines
 from exporters.service import Service
 from exporters.web import asks, words
-from exporters.web.asks import Ask
 from exporters.web.downloads import download
 from exporters.web.forms import fields
 from exporters.web.gate import person_of
@@ -27,11 +28,6 @@ from pipeline.model.events import AUTHENTICATION_TYPES, FAILURE_REASONS
 
 PAGE = "/settings/reports"
 CUSTOM = "custom"
-KINDS = {
-    ACTIVE_KIND: ("Active users", "Who used the network, how, and from where."),
-    INACTIVE_KIND: ("Inactive users", "Who has not used it for a number of days."),
-    AUTHENTICATION_KIND: ("Authentication events", "Every sign-in, and why it failed."),
-}
 THRESHOLDS = (30, 45, 60, 90)
 SHOWN_RUNS = 100
 
@@ -89,7 +85,7 @@ def routes(service: Service, views: Views) -> APIRouter:
             reasons=FAILURE_REASONS,
             asked=request.query_params.get("asked", ""),
             degraded=service.degraded(),
-            mail=False,
+            mail=service.mailroom.mailer is not None,
             **shown(request),
         )
 
@@ -121,7 +117,7 @@ def routes(service: Service, views: Views) -> APIRouter:
             return empty
         settings = service.settings
         try:
-            parameters = asks.parameters_of(
+            parameters = parameters_of(
                 asked, now_ms=clock.now_ms(), inactive_days=settings.inactive_days, device_days=settings.device_days
             )
         except RequestError as error:
@@ -191,15 +187,6 @@ def routes(service: Service, views: Views) -> APIRouter:
         return RedirectResponse(f"{PAGE}#runs", 303)
 
     return pages
-
-
-def window_lines(kind: str, p: Parameters) -> list[tuple[str, str]]:
-    """What is asked about, in the chosen zone and in UTC: [(zone, text)]"""
-    zones = [p.tz] if p.tz == "UTC" else [p.tz, "UTC"]
-    if kind == INACTIVE_KIND:
-        cut = p.as_of_ms - p.days * words.DAY_MS
-        return [(z, f"no access since {words.instant(cut, z)} ({p.days} days)") for z in zones]
-    return [(z, f"{words.instant(p.from_ms, z)} to {words.instant(p.to_ms, z)}") for z in zones]
 
 
 def edit_link(run: Run) -> str:

@@ -10,9 +10,10 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from exporters.reports.presets import PRESETS
+from exporters.reports.telling import window_lines
 from exporters.service import Service
 from exporters.web import cursors, sign_ins, words
-from exporters.web.pages.reports import CUSTOM, window_lines
+from exporters.web.pages.reports import CUSTOM
 from exporters.web.views import Views, zone_of
 from pipeline.errors import RequestError
 from pipeline.model.events import AUTHENTICATION_TYPES, FAILURE_REASONS

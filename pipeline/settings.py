@@ -142,7 +142,12 @@ class Settings(BaseSettings):
         ge=100_000_000,
         description="Memory one query of the report store may use before it spills to disk",
     )
-    retention_months: int = Field(0, ge=0, le=1200, description="Whole months the report store keeps; 0: everything")
+    retention_months: int = Field(
+        0,
+        ge=0,
+        le=1200,
+        description="Whole months the report store keeps before the running one; 0: everything. Reports say from when on they are complete",
+    )
 
     snapshot_seconds: float = Field(
         2.0,

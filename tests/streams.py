@@ -154,7 +154,7 @@ class Stream:
         )
         tx, rx, ip, device = rng.randrange(10**6), rng.randrange(10**7), self.address(), f"d{rng.randrange(200)}"
         if rng.random() < 0.01:
-            tx = 2**53 + 1
+            tx = 2**63 - 1 if self.number % 2 else 2**53 + 1  # sums of the first need more than 64 bits
         service = rng.random() < 0.05
         person = (
             {"service_account": {"id": f"s{rng.randrange(3)}", "name": "robot"}} if service else {"user": self.user()}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporters.reports.build import Built, build
+from exporters.reports.completeness import lost_notes, retention_notes
 from exporters.reports.estimates import Estimates
 from exporters.reports.files import Files
 from exporters.reports.mails import Mails
@@ -44,6 +45,7 @@ class Tools:
     estimates: Estimates
     watch: Watch
     metrics: Metrics
+    retention_months: int
 
 
 class Making:
@@ -109,12 +111,11 @@ class Making:
         stored = tools.files.store(run, tools.files.part(run))
         reach(Step.STORED)
         seconds = clock.monotonic() - self.began
-        notes = built.notes
-        if lost := tools.projector.lost():
-            notes = [
-                *notes,
-                f"NOT COMPLETE: {lost} records were lost to retention before a worker read them; see `activity check`",
-            ]
+        notes = [
+            *built.notes,
+            *retention_notes(run.kind, run.parameters, now_ms=clock.now_ms(), months=tools.retention_months),
+            *lost_notes(tools.projector.lost()),
+        ]
         now = tools.runs.change(
             run,
             READY,

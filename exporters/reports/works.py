@@ -38,7 +38,17 @@ class Works:
         self.plans.lie_on(self.runs.journal)
         self.files = Files(settings)
         self.watch = Watch(settings)
-        tools = Tools(store, projector, self.runs, self.mails, self.files, Estimates(store), self.watch, metrics)
+        tools = Tools(
+            store,
+            projector,
+            self.runs,
+            self.mails,
+            self.files,
+            Estimates(store),
+            self.watch,
+            metrics,
+            settings.retention_months,
+        )
         queue = Queue(settings, uuid.uuid4().hex, alone=alone)
         self.builder = Builder(settings, tools, queue, alone=alone, spawn=spawn)
         self.scheduler = Scheduler(settings, self.plans, self.runs, ends)

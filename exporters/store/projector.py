@@ -17,7 +17,7 @@ import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from exporters.store import rejected
+from exporters.store import rejected, retention
 from exporters.store.changes import Changes
 from exporters.store.schemas import ACCOUNTS, CONNECTIONS, POSITIONS, REJECTS, SIGN_INS
 from exporters.store.store import Store
@@ -192,8 +192,12 @@ class Projector(threading.Thread):
                         f"{tp.topic}/{tp.partition} ends before what the store has seen; delete {settings.data / 'store'}: it is rebuilt from Kafka"
                     )
             self._announce()
-            looked = clock.monotonic()
+            looked, kept_house = clock.monotonic(), float("-inf")
             while not self._stopping.is_set():
+                if clock.monotonic() - kept_house > retention.LOOK_SECONDS:
+                    kept_house = clock.monotonic()
+                    if gone := retention.drop(self._store, now_ms=clock.now_ms(), months=settings.retention_months):
+                        log.info("old months dropped", months=gone)
                 taken = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
                 self._project(consumer, taken)
                 if clock.monotonic() - looked > 1:

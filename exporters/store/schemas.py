@@ -13,10 +13,9 @@ CONNECTIONS = pa.schema(
         ("version", pa.uint64()),
         ("deleted", pa.uint8()),
     ]
-    + [
-        (n, pa.uint64())
-        for n in ("success", "failed_dns", "failed_other", "bytes_transferred", "bytes_received", "relay", "p2p")
-    ]
+    + [(n, pa.uint64()) for n in ("success", "failed_dns", "failed_other")]
+    + [(n, pa.decimal128(38, 0)) for n in ("bytes_transferred", "bytes_received")]  # Arrow's way to say UInt128
+    + [(n, pa.uint64()) for n in ("relay", "p2p")]
     + [
         ("last_access", pa.int64()),
         ("client_ips", pa.map_(pa.string(), pa.uint64())),

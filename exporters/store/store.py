@@ -5,10 +5,11 @@ Parameters are always bound; the SQL stands in files beside this module.  One pr
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -38,6 +39,7 @@ class Store:
             "join_use_nulls": 0,
         }
         self._local = threading.local()
+        self._lock: IO[str] | None = None
         self._queries = {p.stem: p.read_text() for p in QUERIES.glob("*.sql")}
 
     @classmethod
@@ -46,17 +48,39 @@ class Store:
         if urlsplit(url).scheme not in ("chdb", "http", "https", "clickhouse"):
             raise ConfigError(f"ACTIVITY_STORE={url}: give chdb:///path or http://user:password@host:8123/database")
         store = cls(url, memory_bytes=memory_bytes)
+        if urlsplit(url).scheme == "chdb":
+            store._own(Path(urlsplit(url).path))
         try:
             client = store._client()
             for statement in store._queries["schema"].split(";\n"):
                 if statement.strip():
                     client.command(statement.strip().rstrip(";"))
         except Exception as error:
+            store.close()
             text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise ConfigError(
-                f"the report store cannot be opened ({text}); is another process using it? Otherwise delete its folder: it is rebuilt from Kafka"
-            ) from error
+            remedy = (
+                "delete its folder: it is rebuilt from Kafka"
+                if urlsplit(url).scheme == "chdb"
+                else "start that server, make the database, or correct ACTIVITY_STORE"
+            )
+            raise ConfigError(f"the report store cannot be opened ({text}); {remedy}") from error
         return store
+
+    def _own(self, path: Path) -> None:
+        """The engine refuses a second process too, but in words that nobody understands.  The kernel lets go of the lock when we die."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = path.with_name(path.name + ".lock").open("a")
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another ACTIVITY_STORE") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise ConfigError(
+                f"the report store {path} is in use by another process: an embedded store serves one reports service; "
+                "stop that one, or give all of them one ClickHouse server with ACTIVITY_STORE=http://user:password@host:8123/database"
+            ) from None
 
     def close(self) -> None:
         """Let this thread's client go; an embedded engine ends with its last one."""
@@ -64,6 +88,8 @@ class Store:
         if client is not None:
             client.close()
             del self._local.client
+        if self._lock is not None:
+            self._lock.close()
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Insert rows; a repeated insert changes nothing."""

@@ -1,9 +1,9 @@
 -- Rewritten states are the workload: of the rows of one key the one with the greatest version (its changelog offset) counts.
--- Month partitions are a function of the key, so versions of one row always meet.
+-- Month partitions are a function of the key, so versions of one row always meet.  One event may carry 2^63-1 bytes: their sums need more than 64 bits.
 CREATE TABLE IF NOT EXISTS connections (
   kind LowCardinality(String), id String, email String, bucket DateTime('UTC') CODEC(Delta, ZSTD(1)),
   part UInt16, first UInt64 CODEC(Delta, ZSTD(1)), version UInt64 CODEC(Delta, ZSTD(1)), deleted UInt8,
-  success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt64, bytes_received UInt64, relay UInt64, p2p UInt64,
+  success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt128, bytes_received UInt128, relay UInt64, p2p UInt64,
   last_access Int64 CODEC(Delta, ZSTD(1)), client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
 ) ENGINE = ReplacingMergeTree(version, deleted) PARTITION BY toYYYYMM(bucket) ORDER BY (kind, id, email, bucket, part, first)
 SETTINGS min_age_to_force_merge_seconds = 600, fsync_after_insert = 1, fsync_part_directory = 1;
@@ -29,7 +29,7 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 -- Days added up per principal, for rolling windows: made from connections, made again whenever the service that made them starts.
 CREATE TABLE IF NOT EXISTS days (
   service String, day Date, id String, email String,
-  success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt64, bytes_received UInt64, relay UInt64, p2p UInt64,
+  success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt128, bytes_received UInt128, relay UInt64, p2p UInt64,
   last_access Int64, client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
 ) ENGINE = MergeTree PARTITION BY (service, day) ORDER BY (id, email);
 

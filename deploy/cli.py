@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from exporters import cli as exporters_cli
+from exporters import cli_sync
 from pipeline import cli as pipeline_cli
 from pipeline import cli_intake, console
 from pipeline import settings as settings_module
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Exact reports from zero-trust gateway events.",
 )
-for part in (pipeline_cli.app, cli_intake.app, exporters_cli.app):
+for part in (pipeline_cli.app, cli_intake.app, exporters_cli.app, cli_sync.app):
     app.registered_commands += part.registered_commands
     app.registered_groups += part.registered_groups
 

@@ -155,6 +155,16 @@ class Settings(BaseSettings):
         le=3600,
         description="How often the rolling windows are looked at; they are computed anew only if something changed",
     )
+    destinations: dict[str, dict[str, Any]] = Field(
+        {},
+        description="Where `activity sync` delivers: {name: {target, kinds, …}}, as JSON, or as tables [destinations.NAME] in activity.toml; see docs/sync.md",
+    )
+    sync_memory_bytes: int = Field(
+        128_000_000,
+        ge=8_000_000,
+        description="Memory that `activity sync` may hold in batches, over all partitions and destinations",
+    )
+    sync_port: int = Field(0, ge=0, le=65_535, description="Port of the sync's /metrics on 127.0.0.1; 0: none")
 
     session_hours: float = Field(12, gt=0, le=24 * 30, description="Hours after which a person must sign in again")
     session_key: str = Field(
@@ -198,6 +208,16 @@ class Settings(BaseSettings):
     @classmethod
     def _stripped(cls, value: Any) -> Any:
         return value.strip() if isinstance(value, str) else value
+
+    @field_validator("destinations", mode="before")
+    @classmethod
+    def _tables(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value or "{}")
+        except ValueError as error:
+            raise ValueError(f"not JSON ({error})") from None
 
     @property
     def people_url(self) -> str:

@@ -107,6 +107,14 @@ CUTS = Topic(
     "Where one delivery ends and the next begins",
     _delete(400),
 )
+SYNC = Topic(
+    "sync",
+    "{prefix}.sync",
+    "destination/, paused/, episode/ or state/ and a name",
+    "Destinations made by the API, which are paused, what is wrong with which, and how far each process is; no secrets",
+    _COMPACT,
+    count="one",
+)
 INGESTED = Topic("ingested", "{prefix}.ingested", "file fingerprint", "Files already taken in", _COMPACT, count="one")
 
 TOPICS = (
@@ -120,6 +128,7 @@ TOPICS = (
     AUDIT,
     ACCESS,
     CUTS,
+    SYNC,
     INGESTED,
 )
 

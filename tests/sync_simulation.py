@@ -252,6 +252,11 @@ class World:
             self.zombies.append(self.owner)
         self.owner = Owner(self, self.code, self.settings)
 
+    def over(self, chain: Chain) -> bool:
+        """Nothing is left to deliver or to account for."""
+        everything = chain.end == len(self.source) and chain.unaccounted == (chain.end, chain.end)
+        return everything and not (chain.accounts or chain.entries or chain.marked)
+
     def finish(self) -> None:
         """One owner goes on alone until everything is delivered and accounted for."""
         self.zombies = []
@@ -259,9 +264,8 @@ class World:
         for _ in range(2_000):
             self.owner.step()
             chain = self.owner.chain
-            if chain is not None and chain.end == len(self.source) and chain.unaccounted == (chain.end, chain.end):
-                if not chain.accounts and not chain.entries and not chain.marked:
-                    return
+            if chain is not None and self.over(chain):
+                return
             if isinstance(self.owner.effect, cuts.Next):
                 self.hour += self.rng.random() < 0.1
         self.wrong.append("this history never ends")

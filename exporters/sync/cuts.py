@@ -17,14 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 
-START, EVENTS, LOST = "start", "events", "lost"
+START: Final = "start"
+EVENTS: Final = "events"
+LOST: Final = "lost"
 Kind = Literal["start", "events", "lost"]
-STORED, UNKNOWN = "stored", "unknown"
-NOTHING = "nothing"  # the cut has no documents: it ends by being read
+STORED: Final = "stored"
+UNKNOWN: Final = "unknown"
+NOTHING: Final = "nothing"  # the cut has no documents: it ends by being read
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -60,11 +63,14 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Cut(msgspec.Struct, frozen=True, omit_defaults=True, tag="cut", tag_field="record"):
-    """The offsets [first, end).  `hour` (UTC ms) names its folder, `window` the vendor's five minutes; `at` is when it was written, UTC ms."""
+    """The offsets [first, end).  `key` is that of its events, whatever attempt they come from; `hour` (UTC ms) names its folder, `window` the
+    vendor's five minutes; `at` is when it was written, UTC ms.
+    """
 
     first: int
     end: int
     kind: Kind = EVENTS
+    key: str = ""
     hour: int = 0
     window: int = 0
     at: int = 0
@@ -308,7 +314,6 @@ class Next:
 
 Effect = Append | Read | Make | Put | Publish | Commit | Next
 Script = Generator[Effect, Any, None]
-T = TypeVar("T")
 
 
 def own(chain: Chain) -> Script:

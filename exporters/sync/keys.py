@@ -1,8 +1,8 @@
 """What objects are called.  Keys sort in the order of delivery, hold no `:` and no `+` (except in the vendor's own naming), and never collide.
 
-    authentication/dt=2026-03-27/hour=10/1a2b3c4d-00003-00000000000000004711-00000000000000004999.ndjson.gz
-    errors/authentication/dt=…/hour=…/1a2b3c4d-00003-…-…-5e6f7a8b.ndjson.gz      the last part: of its own hash
-    manifests/authentication/dt=…/hour=…/1a2b3c4d-00003-…-….json                 offsets [first, end)
+authentication/dt=2026-03-27/hour=10/1a2b3c4d-00003-00000000000000004711-00000000000000004999.ndjson.gz
+errors/authentication/dt=…/hour=…/1a2b3c4d-00003-…-…-5e6f7a8b.ndjson.gz      the last part: of its own hash
+manifests/authentication/dt=…/hour=…/1a2b3c4d-00003-…-….json                 offsets [first, end)
 """
 
 from __future__ import annotations

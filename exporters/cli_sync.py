@@ -17,7 +17,7 @@ from pipeline.settings import DEFAULT_DATA
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Data = Annotated[Path, typer.Option("--data", help="Directory of the system's state")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
-sync_app = typer.Typer(help="Delivery of events to buckets and directories.")
+sync_app = typer.Typer(help="Deliver events to buckets and directories.  Example: activity sync --data .activity")
 app.add_typer(sync_app, name="sync")
 
 

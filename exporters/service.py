@@ -11,6 +11,9 @@ from kafka.errors import KafkaError
 from exporters.access.access import Access
 from exporters.replays import Replays
 from exporters.reports.works import Works
+from exporters.silence.listener import Listener
+from exporters.silence.mails import mails
+from exporters.silence.notices import Notices, webhook
 from exporters.snapshots.snapshotter import Snapshotter
 from exporters.store.projector import Projector
 from exporters.store.store import Store
@@ -38,6 +41,9 @@ class Service:
         self.snapshots = Snapshotter(settings, self.store, self.projector, self.source_ends, self.metrics)
         self.access = Access(settings, self.metrics)
         self.replays = Replays(settings)
+        ways = {"mail": mails(settings), "webhook": webhook(settings) if settings.silence_webhook else None}
+        self.notices = Notices({name: way for name, way in ways.items() if way is not None})
+        self.listener = Listener(settings, self.store, self.metrics, self.notices)
         self._names = {t.role: t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in _SOURCES}
         self._asking = threading.Lock()
         self._asker: Any = None
@@ -60,6 +66,8 @@ class Service:
             self.access.uses,
             *self.works.threads(),
             self.snapshots,
+            self.notices,
+            self.listener,
         ]
 
     def source_ends(self) -> dict[str, dict[int, int]]:

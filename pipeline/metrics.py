@@ -62,6 +62,7 @@ CATALOGUE = (
     Metric("activity_reports_queue_runs", "gauge", "Runs in the queue, held or not", ("lane",)),
     Metric("activity_mails_total", "counter", "Mails by what became of them", ("outcome",)),
     Metric("activity_redis_up", "gauge", "1 while Redis answers the reports service"),
+    Metric("activity_silent_speakers", "gauge", "Connectors and sources that used to speak and are silent", ("kind",)),
     Metric("activity_web_requests_total", "counter", "Requests by kind of answer", ("surface", "status")),
     Metric("activity_access_refusals_total", "counter", "Requests that were not let in, by why", ("reason",)),
     Metric("activity_sync_events_total", "counter", "Events delivered", ("destination",)),

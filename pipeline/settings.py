@@ -166,6 +166,19 @@ class Settings(BaseSettings):
     )
     sync_port: int = Field(0, ge=0, le=65_535, description="Port of the sync's /metrics on 127.0.0.1; 0: none")
 
+    silence_minutes: float = Field(
+        60,
+        gt=0,
+        le=43_200,
+        description="A connector or source from which nothing has arrived for this long is silent: a notice, a metric, a mark on the overview",
+    )
+    silence_recipients: str = Field("", description="E-mail addresses told of silence, comma separated; empty: nobody")
+    silence_webhook: str = Field(
+        "",
+        repr=False,
+        description="URL that is sent a JSON object when somebody falls silent or speaks again; empty: none",
+    )
+
     session_hours: float = Field(12, gt=0, le=24 * 30, description="Hours after which a person must sign in again")
     session_key: str = Field(
         "",

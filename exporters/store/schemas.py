@@ -55,3 +55,8 @@ REJECTS = pa.schema(
         ("value", pa.binary()),
     ]
 )
+SPEAKERS = pa.schema(
+    [(n, pa.string()) for n in ("kind", "id", "name")]
+    + [(n, pa.int64()) for n in ("event_at", "heard_at", "first_heard_at")]
+    + [("sightings", pa.uint64()), ("noticed_at", pa.int64()), ("version", pa.uint64())]
+)

@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from exporters.service import Service
-from exporters.web import api, api_access, api_numbers, api_rejects, api_users, live
+from exporters.web import api, api_access, api_numbers, api_rejects, api_silence, api_users, live
 from exporters.web.asks import HiddenError
 from exporters.web.contract import Described, allowed
 from exporters.web.forms import genuine
@@ -84,6 +84,7 @@ def make(service: Service) -> Described:
     app.include_router(api_numbers.routes(service))
     app.include_router(api_users.routes(service, orders))
     app.include_router(api_rejects.routes(service))
+    app.include_router(api_silence.routes(service))
     app.include_router(live.routes(service))
     for pages in (
         sign_in.routes(service, views),

@@ -23,6 +23,7 @@ DOORS = {
         "exporters/journal.py",
         "exporters/replays.py",
         "exporters/sync/kafka.py",
+        "exporters/silence/listener.py",
         "exporters/access/audit.py",
         "exporters/service.py",
         "deploy/check.py",
@@ -38,7 +39,7 @@ DOORS = {
     "aiosmtpd": ("deploy/local/catcher.py",),
     "authlib": ("exporters/access/provider.py",),
     "joserfc": ("exporters/access/provider.py",),
-    "httpx": ("exporters/client.py", "exporters/access/provider.py"),
+    "httpx": ("exporters/client.py", "exporters/silence/notices.py", "exporters/access/provider.py"),
     "time": ("pipeline/clock.py", "pipeline/engine/"),
     "structlog": ("pipeline/logs.py",),
 }

@@ -26,6 +26,11 @@ CREATE TABLE IF NOT EXISTS rejects (
 TTL toDateTime(intDiv(at_ms, 1000), 'UTC') + INTERVAL 31 DAY DELETE
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
+-- Connectors and sources, when each was heard last.  The only table that Kafka cannot give back whole: lost, it is begun anew.
+CREATE TABLE IF NOT EXISTS speakers (
+  kind LowCardinality(String), id String, name String, event_at Int64, heard_at Int64, first_heard_at Int64, sightings UInt64, noticed_at Int64, version UInt64
+) ENGINE = ReplacingMergeTree(version) ORDER BY (kind, id);
+
 -- Days added up per principal, for rolling windows: made from connections, made again whenever the service that made them starts.
 CREATE TABLE IF NOT EXISTS days (
   service String, day Date, id String, email String,

@@ -16,6 +16,7 @@ from exporters.web import charts
 from exporters.web.views import Views, zone_of
 
 PAGE = "/overview"
+SHOWN_SPEAKERS = 25
 NAMES: dict[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 
 
@@ -31,6 +32,7 @@ def routes(service: Service, views: Views) -> APIRouter:
             "degraded": service.unhealthy(),
             "redis": service.snapshots.redis,
             "lost": service.projector.lost(),
+            "silence": silence(service),
         }
         if moment is None:
             return common | {"moment": None}
@@ -56,6 +58,18 @@ def routes(service: Service, views: Views) -> APIRouter:
         return views.page(request, "_overview.html", percent=percent, **shown(request))
 
     return pages
+
+
+def silence(service: Service) -> dict[str, Any]:
+    """Who was heard last when: the silent ones and as many others as there is room for."""
+    found = service.listener.speakers()
+    quiet = sum(silent for _, silent in found)
+    shown = found[: max(SHOWN_SPEAKERS, quiet)]
+    return {
+        "speakers": shown,
+        "more": len(found) - len(shown),
+        "limit_ms": round(service.settings.silence_minutes * 60_000),
+    }
 
 
 def bars(moment: Moment, zone: str) -> list[charts.Chart]:

@@ -1,0 +1,31 @@
+"""Silence by mail, to the addresses of a setting.  That somebody speaks again is no mail."""
+
+from __future__ import annotations
+
+import re
+
+from exporters.mail.mailer import Mailer
+from exporters.silence.notices import Notice, Way
+from pipeline.errors import ConfigError, Refused, Unavailable
+from pipeline.settings import Settings
+
+
+def mails(settings: Settings) -> Way | None:
+    """None if nobody is to be mailed."""
+    recipients = [r for r in re.split(r"[\s,;]+", settings.silence_recipients) if r]
+    if not recipients:
+        return None
+    link = f"{settings.public_url or settings.reports_url}/overview"
+
+    def send(notice: Notice) -> None:
+        if not notice.silent:
+            return
+        context = {"source": notice.title, "lines": notice.lines(), "link": link}
+        try:
+            said = Mailer(settings).send("silence", recipients, context, notice.key)
+        except (ConfigError, Refused) as problem:  # an operator mends it; the mail waits
+            raise Unavailable(str(problem)) from None
+        if not all(reply.final for reply in said.values()):
+            raise Unavailable("the mail server does not take mail for every recipient now")
+
+    return send

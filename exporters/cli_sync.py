@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline import console
 from pipeline import settings as settings_module
-from pipeline.errors import EXIT_REQUEST, RequestError
+from pipeline.errors import EXIT_REQUEST, RequestError, Unavailable
 from pipeline.settings import DEFAULT_DATA
+
+if TYPE_CHECKING:
+    from exporters.sync.desk import Desk
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Data = Annotated[Path, typer.Option("--data", help="Directory of the system's state")]
@@ -28,6 +33,133 @@ def sync(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
         from exporters.sync import app as process
 
         process.main(settings_module.load(data))
+
+
+Name = Annotated[str, typer.Argument(help="The destination's name")]
+
+
+@contextmanager
+def _desk(data: Path) -> Iterator[Desk]:
+    """The topic of the sync, read to its end."""
+    from exporters.sync.desk import Desk
+    from pipeline import clock
+
+    settings = settings_module.load(data)
+    settings.needs("kafka")
+    desk = Desk(settings)
+    desk.journal.start()
+    deadline = clock.monotonic() + 10
+    try:
+        while not desk.journal.ready:
+            if clock.monotonic() > deadline:
+                raise Unavailable(
+                    f"Kafka at {settings.kafka} does not hand out the state of the sync; run `activity topics check`"
+                )
+            clock.pause(0.05)
+        yield desk
+    finally:
+        desk.journal.stop()
+
+
+@sync_app.command("status")
+def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """How far each delivery is; exit 1 if one fails or nobody delivers.  Example: activity sync status --json"""
+    import msgspec
+
+    from pipeline.model.times import iso
+
+    with _desk(data) as desk:
+        found = [desk.summary(name, d) for name, d in sorted(desk.destinations().items())]
+    if as_json:
+        console.stdout.print_json(msgspec.json.encode(found).decode())
+    for one in found if not as_json else ():
+        since = f" since {iso(one.since)}" if one.since else ""
+        console.stdout.print(f"{one.name} to {one.place}: {one.state}{since}", markup=False)
+        console.stdout.print(
+            f"  behind by {one.lag_records} records, {one.lag_seconds:.0f} s; lost to retention: {one.lost_records}",
+            markup=False,
+        )
+        if one.last_object:
+            console.stdout.print(f"  last object {one.last_object}, {iso(one.stored_at)}", markup=False)
+        if one.problem:
+            console.stdout.print(f"  {one.problem}", markup=False)
+    if not found:
+        console.say("there is no destination; see docs/sync.md")
+    bad = any(one.state not in ("delivering", "paused") for one in found)
+    raise typer.Exit(EXIT_REQUEST if bad else 0)
+
+
+@sync_app.command("pause")
+def pause(
+    name: Name,
+    note: Annotated[str, typer.Option("--note", help="Why, for the manifest")] = "",
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Hold a delivery back; Kafka keeps the events meanwhile.  Example: activity sync pause siem --note maintenance"""
+    with _desk(data) as desk:
+        desk.pause(name, by="command line", note=note)
+    console.say(f"{name} is paused; `activity sync resume {name}` goes on where it was")
+
+
+@sync_app.command("resume")
+def resume(name: Name, data: Data = DEFAULT_DATA) -> None:
+    """Let a paused delivery go on.  Example: activity sync resume siem"""
+    with _desk(data) as desk:
+        desk.resume(name)
+    console.say(f"{name} goes on")
+
+
+@sync_app.command("backfill")
+def backfill(
+    name: Name,
+    since: Annotated[
+        str, typer.Option("--from", help="First day or instant of event time, UTC unless it says otherwise")
+    ],
+    until: Annotated[str, typer.Option("--to", help="End, exclusive")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count, deliver nothing")] = False,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> None:
+    """Deliver a stretch of event time again, into a folder of its own.  Example: activity sync backfill siem --from 2026-03-01 --to 2026-03-02"""
+    from exporters.sync import backfill as backfills
+
+    from_ms, to_ms = _instant(since), _instant(until)
+    if from_ms >= to_ms:
+        raise RequestError("the stretch is empty: --from must lie before --to")
+    settings = settings_module.load(data)
+    with _desk(data) as desk:
+        known = desk.destinations()
+    if name not in known:
+        raise RequestError(f"there is no destination {name}; there are: {', '.join(sorted(known)) or 'none'}")
+    made = backfills.plan(settings, known[name], from_ms)
+    for line in made.out_of_reach:
+        console.say(f"out of reach: {line}")
+    with console.progress("reading", made.records) as advance:
+        if dry_run:
+            told = backfills.count(settings, known[name], (from_ms, to_ms), made, advance)
+        else:
+            run = backfills.Backfill(settings, name, known[name], made, (from_ms, to_ms))
+            run.deliver(advance)
+            told = {"events": run.events}
+    where = f"{known[name].target.place}/backfill/{backfills.label(from_ms, to_ms)}"
+    if as_json:
+        console.stdout.print_json(
+            json.dumps({**told, "to": where, "dry_run": dry_run, "out_of_reach": made.out_of_reach})
+        )
+    else:
+        verb = "would be delivered" if dry_run else "delivered"
+        console.say(f"{told['events']} events {verb} to {where}")
+
+
+def _instant(text: str) -> int:
+    """UTC ms.  Raises RequestError."""
+    from datetime import UTC, datetime
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise RequestError(f"{text!r} is not a day or an instant, such as 2026-03-27 or 2026-03-27T10:00:00Z") from None
+    return int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @app.command()

@@ -72,7 +72,12 @@ CATALOGUE = (
     Metric("activity_sync_lag_seconds", "gauge", "Age of the oldest record in hand", ("destination",)),
     Metric("activity_sync_held_bytes", "gauge", "Memory held in batches", ("destination",)),
     Metric("activity_sync_failing_partitions", "gauge", "Partitions whose delivery is being retried", ("destination",)),
-    Metric("activity_sync_lost_records_total", "counter", "Source records that retention took first", ("destination",)),
+    Metric(
+        "activity_sync_lost_records",
+        "gauge",
+        "Source records that retention took first, since this process owns their partitions",
+        ("destination",),
+    ),
     Metric("activity_sync_notices_total", "counter", "Notices by type and what became of them", ("type", "outcome")),
     Metric("activity_audit_lost_total", "counter", "Audit records that could not be written"),
     Metric("activity_reports_build_seconds", "histogram", "Length of building one report", ("kind",)),

@@ -1,4 +1,8 @@
-"""The process `activity sync`: one pump per destination, until a signal.  Several may run; they share the partitions of each destination."""
+"""The process `activity sync`: one pump per destination, until a signal.  Several may run; they share the partitions of each destination.
+
+Beside the pumps an attendant: it tells everybody how far they are, passes on what operators and the API ask for, and has notices sent.  It may wait for
+Kafka or a mail server; the pumps do not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -7,61 +11,155 @@ import threading
 import uuid
 from pathlib import Path
 
+import msgspec
 from prometheus_client import start_http_server
 
-from exporters.sinks.opening import open_sink
-from exporters.sync.destinations import Destination, configured
+from exporters.mail.mailer import Mailer
+from exporters.sync.desk import Desk, State
+from exporters.sync.destinations import Destination
+from exporters.sync.door import Door
+from exporters.sync.notices import Notices
 from exporters.sync.pump import Pump
-from pipeline import logs
-from pipeline.errors import ConfigError
+from pipeline import clock, logs
+from pipeline.errors import ConfigError, Unavailable
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 
 log = logs.logger("sync")
+
+LOOK_SECONDS = 1.0
+# How often a process says how far it is: sooner if something happened.
+TELL_MS, TELL_IDLE_MS = 2_000, 15_000
 
 
 def main(settings: Settings) -> None:
     """Deliver until a signal.  Raises ConfigError, or whatever ended a pump."""
     logs.configure(level=settings.log_level, json_lines=settings.log_json)
     settings.needs("kafka")
-    destinations = configured(settings)
-    if not destinations:
-        raise ConfigError(
-            "there is no destination: write a table [destinations.NAME] with a target into "
-            f"{settings.data / 'activity.toml'}, or set ACTIVITY_DESTINATIONS; see docs/sync.md"
-        )
     ending = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ending.set())
-    run(settings, destinations, ending)
+    run(settings, ending)
 
 
-def run(settings: Settings, destinations: dict[str, Destination], ending: threading.Event) -> None:
-    metrics = Metrics()
-    if settings.sync_port:
-        start_http_server(settings.sync_port, "127.0.0.1", registry=metrics.registry)
-    share = settings.sync_memory_bytes // len(destinations)
-    member = uuid.uuid4().hex[:8]
-    pumps = [
-        Pump(settings, name, destination, open_sink(destination.target), metrics, memory_bytes=share, member=member)
-        for name, destination in sorted(destinations.items())
-    ]
-    for pump in pumps:
-        pump.start()
-    log.info("delivering", destinations=", ".join(sorted(destinations)))
+def run(settings: Settings, ending: threading.Event) -> None:
+    """Deliver until `ending` is set."""
+    house = House(settings)
+    house.start()
     try:
-        while not ending.wait(0.2):
-            failed = next((p.problem for p in pumps if p.problem is not None), None)
-            if failed is not None:
-                raise failed
+        while not ending.wait(0.1):
+            house.look()
     finally:
-        for pump in pumps:
+        house.stop()
+    house.look()
+
+
+class House:
+    """The pumps of one process and their attendant."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._desk = Desk(settings)
+        self._member = uuid.uuid4().hex[:8]
+        self._stopping = threading.Event()
+        self._attendant = threading.Thread(target=self._attend, name="attendant", daemon=True)
+        self._pumps: dict[str, Pump] = {}
+        self._notices: dict[str, Notices] = {}
+        self._told: dict[str, State] = {}
+        self._problem: BaseException | None = None
+        self._said_nothing = False
+
+    def start(self) -> None:
+        """Raises ConfigError."""
+        self._desk.destinations()
+        if self._settings.sync_port:
+            start_http_server(self._settings.sync_port, "127.0.0.1", registry=self._metrics.registry)
+        self._desk.journal.start()
+        self._attendant.start()
+
+    def look(self) -> None:
+        """Raises what ended the attendant or a pump."""
+        ended = [self._problem, *(p.problem for p in list(self._pumps.values()))]
+        failed = next((p for p in ended if p is not None), None)
+        if failed is not None:
+            raise failed
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for pump in list(self._pumps.values()):
             pump.stop()
-        for pump in pumps:
+        for pump in list(self._pumps.values()):
             pump.join(20)
-    failed = next((p.problem for p in pumps if p.problem is not None), None)
-    if failed is not None:
-        raise failed
+        self._attendant.join(10)
+        self._desk.journal.stop()
+
+    def _attend(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    if self._desk.journal.ready:
+                        self._hire()
+                        self._pass_on()
+                except Unavailable as problem:
+                    log.warning("Kafka is away; trying again", problem=str(problem))
+                self._stopping.wait(LOOK_SECONDS if self._pumps else 0.1)
+        except BaseException as error:
+            self._problem = error
+
+    def _hire(self) -> None:
+        """A pump for each destination as it is wanted now."""
+        wanted = self._desk.destinations()
+        for name, pump in list(self._pumps.items()):
+            if wanted.get(name) != pump.destination:
+                pump.stop()
+                pump.join(20)
+                del self._pumps[name]
+                if self._told.pop(name, None) is not None:
+                    self._desk.journal.write(f"state/{name}/{self._member}", None)
+        share = self._settings.sync_memory_bytes // max(1, len(wanted))
+        for name, destination in sorted(wanted.items()):
+            if name not in self._pumps:
+                self._pumps[name] = self._pump(name, destination, share)
+        if not wanted and not self._said_nothing:
+            self._said_nothing = True
+            log.warning(
+                "there is no destination yet: write a table [destinations.NAME] with a target, or set ACTIVITY_DESTINATIONS; see docs/sync.md",
+                file=str(self._settings.data / "activity.toml"),
+            )
+
+    def _pump(self, name: str, destination: Destination, share: int) -> Pump:
+        mailer = None
+        if destination.mail:
+            try:
+                mailer = Mailer(self._settings)
+            except ConfigError as problem:
+                log.warning("notices cannot be mailed", destination=name, problem=str(problem))
+        self._notices[name] = Notices(self._settings, self._desk, name, destination, self._metrics, mailer)
+        pump = Pump(self._settings, name, destination, Door(destination.target), self._metrics, memory_bytes=share)
+        paused = self._desk.paused(name)
+        pump.paused = (paused.note or "by an operator") if paused is not None else ""
+        pump.start()
+        log.info("delivering", destination=name, to=destination.target.place)
+        return pump
+
+    def _pass_on(self) -> None:
+        for name, pump in self._pumps.items():
+            paused = self._desk.paused(name)
+            pump.paused = (paused.note or "by an operator") if paused is not None else ""
+            self._tell(name, pump)
+            problem, seconds = pump.worst or (None, 0.0)
+            self._notices[name].look(problem, seconds, delivered_at=pump.stored_at)
+
+    def _tell(self, name: str, pump: Pump) -> None:
+        now, before = clock.now_ms(), self._told.get(name)
+        state = State(now, self._member, pump.lane_states, pump.last_object, pump.stored_at)
+        if before is not None:
+            changed = msgspec.structs.replace(state, at=before.at) != before
+            if now - before.at < (TELL_MS if changed else TELL_IDLE_MS):
+                return
+        self._desk.journal.write(f"state/{name}/{self._member}", msgspec.json.encode(state))
+        self._told[name] = state
 
 
 def verifier() -> Path:

@@ -166,3 +166,15 @@ def bounds(consumer: Any, tps: Iterable[TopicPartition]) -> dict[TopicPartition,
     wanted = list(tps)
     begins, ends = consumer.beginning_offsets(wanted), consumer.end_offsets(wanted)
     return {tp: (begins[tp], ends[tp]) for tp in wanted}
+
+
+def first_record(consumer: Any, tp: TopicPartition, begin: int, end: int) -> Any:
+    """The oldest record that is there; None if there is none."""
+    consumer.assign([tp])
+    consumer.seek(tp, begin)
+    heard = clock.monotonic()
+    while consumer.position(tp) < end and clock.monotonic() - heard < SILENCE_SECONDS:
+        records = consumer.poll(timeout_ms=200).get(tp, [])
+        if records:
+            return records[0]
+    return None

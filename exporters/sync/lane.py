@@ -11,11 +11,12 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from exporters.sinks.sink import Document, Sink
+from exporters.sinks.sink import Document
 from exporters.sync import cuts, keys, manifests
 from exporters.sync.batches import Batch, Former, Place, attempt_of, cut_of
 from exporters.sync.cuts import Attempt, Chain, Cut, Manifest, Marker, Point
 from exporters.sync.destinations import Destination
+from exporters.sync.door import Door
 from exporters.sync.kafka import ChainId, CutLog, KafkaError, TopicPartition, read_range
 from exporters.sync.steps import Step, reach
 from pipeline import clock, logs
@@ -42,12 +43,13 @@ class Delivery:
     name: str
     destination: Destination
     settings: Settings
-    sink: Sink
+    door: Door
     log: CutLog
     work: Executor
     bounds: Callable[[TopicPartition], tuple[int, int]]  # of the source, as of now
     commit: Callable[[TopicPartition, Point, int], None]
     start: Callable[[TopicPartition, int, int], int]  # where a new chain begins, given the bounds
+    delivered: Callable[[Attempt], None]
     # A backfill's: only events whose own time lies in [from, to), and where the source is read to.
     event_window: tuple[int, int] | None = None
     until: dict[TopicPartition, int] | None = None
@@ -71,9 +73,6 @@ class Lane:
         self.place = place
         self.problem: Problem | None = None
         self.problem_since = 0.0
-        self.stored_at = 0
-        self.last_object = ""
-        self.delivered_events = 0
         self.done = False  # stopped well: nothing of it is left to do
         self.end = 0  # of the source, as last seen
         self.lost = 0
@@ -101,6 +100,7 @@ class Lane:
         self._force = False
         self._stopping = False
         self._paused = False
+        self._leaving_since = 0  # record time of the first record of the cut under way
         self._markers: list[Marker] = [Marker("started", clock.now_ms(), f"revision {delivery.destination.revision}")]
         self._manifest_at = clock.monotonic()
         self._held_back, self._starved = True, False
@@ -210,6 +210,7 @@ class Lane:
         if paused != self._paused:
             self._paused = paused
             self._markers.append(Marker("paused" if paused else "resumed", clock.now_ms(), note))
+            self._retry_at = 0.0
             self._drop()
 
     def stop(self) -> None:
@@ -224,9 +225,6 @@ class Lane:
             self._script.close()
         self._delivery.log.leave(self.place.partition)
 
-    def retry_now(self) -> None:
-        self._retry_at = 0.0
-
     @property
     def working(self) -> bool:
         """Whether an answer may come at any moment."""
@@ -239,9 +237,13 @@ class Lane:
     @property
     def waiting_since(self) -> int:
         """Record time (UTC ms) of the oldest record in hand; 0: none."""
-        if self._batch is not None and not self._batch.empty:
-            return self._batch.timestamp
-        return 0
+        if self._leaving_since:
+            return self._leaving_since
+        return self._batch.timestamp if self._batch is not None else 0
+
+    @property
+    def failing_seconds(self) -> float:
+        return clock.monotonic() - self.problem_since if self.problem is not None else 0.0
 
     # The work.
 
@@ -253,7 +255,7 @@ class Lane:
             self._script = cuts.own(self.chain)
             self._effect = next(self._script)
             return True
-        if self.done or clock.monotonic() < self._retry_at:
+        if self.done or clock.monotonic() < self._retry_at or (self._paused and self.problem is not None):
             return False
         answer = self._perform()
         if answer is ...:
@@ -335,10 +337,8 @@ class Lane:
         documents = [self._documents[p.key] for p in attempt.parts]
         if self._background(lambda: self._create(entry, documents)) is ...:
             return ...
-        if attempt.events is not None:
-            self.last_object = attempt.events.key
-            self.delivered_events += attempt.events.lines
-        self.stored_at = clock.now_ms()
+        self._delivery.delivered(attempt)
+        self._leaving_since = 0
         self._documents, self._made = {}, None
         return None
 
@@ -346,10 +346,10 @@ class Lane:
         known = {p.sha256 for a in entry.attempts for p in a.parts}
         reach(Step.BEFORE_PUT)
         for document in documents:
-            receipt = self._delivery.sink.create(document)
+            receipt = self._delivery.door.create(document)
             if receipt.sha256 is not None and receipt.sha256 not in known:
                 raise Refused(
-                    f"{self._delivery.sink.place}/{document.key} holds something that this delivery never wrote: "
+                    f"{self._delivery.door.place}/{document.key} holds something that this delivery never wrote: "
                     "somebody else writes under this prefix; give the destination a prefix of its own"
                 )
         reach(Step.AFTER_PUT)
@@ -358,7 +358,7 @@ class Lane:
     def _publish(self, account: cuts.Account) -> Any:
         topic, name = self.tp.topic, self._delivery.name
         document = manifests.document(account, self.place, name, topic)
-        if self._background(lambda: self._delivery.sink.create(document)) is ...:
+        if self._background(lambda: self._delivery.door.create(document)) is ...:
             return ...
         reach(Step.MANIFEST_PUT)
         self._manifest_at = clock.monotonic()
@@ -488,6 +488,7 @@ class Lane:
             at=clock.now_ms(),
         )
         self._attempt, self._made = cut.attempt, cut
+        self._leaving_since = batch.timestamp if cut.attempt.parts else 0
         self._batch, self._force = Batch(cut.end, cut.end), False
         self._fill()
         if not self._waiting:

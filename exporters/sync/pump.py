@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 
-from exporters.sinks.sink import Sink
 from exporters.sync import keys
 from exporters.sync.batches import Place
-from exporters.sync.cuts import Point
+from exporters.sync.cuts import Attempt, Point
+from exporters.sync.desk import LaneState
 from exporters.sync.destinations import SOURCES, Destination
+from exporters.sync.door import Door
 from exporters.sync.kafka import (
     AsyncConsumerRebalanceListener,
     CutLog,
@@ -29,7 +30,7 @@ from exporters.sync.kafka import (
 )
 from exporters.sync.lane import Delivery, Lane
 from pipeline import broker, clock, logs, topics
-from pipeline.errors import ConfigError, Problem, Unavailable
+from pipeline.errors import ConfigError, Problem, Refused, Unavailable
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 
@@ -52,7 +53,7 @@ class _Committed(msgspec.Struct, frozen=True):
 _committed = msgspec.json.Decoder(_Committed)
 
 
-class _Assignments(AsyncConsumerRebalanceListener):  # type: ignore[misc]
+class Assignments(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     """Called inside a poll, from the client's own thread: only notes what happened, and keeps new partitions silent until their place is known."""
 
     def __init__(self, consumer: Any) -> None:
@@ -81,21 +82,23 @@ class Pump(threading.Thread):
         settings: Settings,
         name: str,
         destination: Destination,
-        sink: Sink,
+        door: Door,
         metrics: Metrics,
         *,
         memory_bytes: int,
-        member: str = "",
     ) -> None:
         super().__init__(name=f"sync-{name}", daemon=True)
         self.destination_name = name
         self.destination = destination
         self.lanes: dict[TopicPartition, Lane] = {}
         self.problem: BaseException | None = None
-        self.paused = False
-        self.member = member
+        self.paused = ""  # why an operator holds it back; "": nobody does
+        self.lane_states: list[LaneState] = []
+        self.worst: tuple[Problem, float] | None = None  # and for how many seconds
+        self.last_object = ""
+        self.stored_at = 0
         self._settings = settings
-        self._sink = sink
+        self._door = door
         self._metrics = metrics
         self._memory_bytes = memory_bytes
         self._stopping = threading.Event()
@@ -122,9 +125,11 @@ class Pump(threading.Thread):
         except BaseException as error:
             self.problem = error
         finally:
+            self._door.close()
             self._ended.set()
 
-    def _deliver(self) -> None:
+    def _prepare(self) -> str:
+        """Look at the topics; the name of the log of cuts.  Raises ConfigError, Unavailable."""
         facts = broker.describe(self._settings)
         cut_topic = topics.CUTS.name(prefix=self._settings.topic_prefix, app=self._settings.app_id)
         missing = [n for n in (*self._kinds, cut_topic) if n not in facts]
@@ -135,6 +140,10 @@ class Pump(threading.Thread):
             raise ConfigError(f"{cut_topic} has fewer partitions than {', '.join(short)}; run `activity topics check`")
         self._log_id = keys.short(facts[cut_topic].id)
         self._streams = {name: keys.short(facts[name].id) for name in self._kinds}
+        return cut_topic
+
+    def _deliver(self) -> None:
+        cut_topic = self._prepare()
         consumer = events_consumer(self._settings, group=self.group, client=f"{self._settings.app_id}-sync")
         self._consumer = consumer
         cut_log = CutLog(self._settings, cut_topic)
@@ -143,25 +152,33 @@ class Pump(threading.Thread):
                 name=self.destination_name,
                 destination=self.destination,
                 settings=self._settings,
-                sink=self._sink,
+                door=self._door,
                 log=cut_log,
                 work=work,
                 bounds=lambda tp: bounds(consumer, [tp])[tp],
                 commit=self._commit,
                 start=lambda _tp, begin, end: begin if self.destination.start == "earliest" else end,
+                delivered=self._delivered,
             )
-            assignments = _Assignments(consumer)
+            assignments = Assignments(consumer)
             try:
                 consumer.subscribe(list(self._kinds), listener=assignments)
                 self._loop(consumer, cut_log, delivery, assignments)
             finally:
-                for lane in self.lanes.values():
-                    lane.close()
-                self.lanes = {}
-                cut_log.close()
-                consumer.close(autocommit=False)
+                self._let_go(consumer, cut_log)
 
-    def _loop(self, consumer: Any, cut_log: CutLog, delivery: Delivery, assignments: _Assignments) -> None:
+    def _let_go(self, consumer: Any, cut_log: CutLog) -> None:
+        for lane in self.lanes.values():
+            lane.close()
+        self.lanes = {}
+        cut_log.close()
+        consumer.close(autocommit=False)
+
+    def _over(self) -> bool:
+        """Whether there is nothing left to do for ever: never, with a log that goes on."""
+        return False
+
+    def _loop(self, consumer: Any, cut_log: CutLog, delivery: Delivery, assignments: Assignments) -> None:
         looked, deadline, busy = 0.0, 0.0, True
         while True:
             taken = consumer.poll(timeout_ms=BUSY_MS if busy else IDLE_MS)
@@ -178,7 +195,9 @@ class Pump(threading.Thread):
                     self.lanes[tp].look(end)
                 self._measure()
             for lane in self.lanes.values():
-                lane.pause(paused=self.paused)
+                lane.pause(paused=bool(self.paused), note=self.paused)
+            if self._over():
+                return
             if self._stopping.is_set():
                 deadline = deadline or now + STOP_SECONDS
                 for lane in self.lanes.values():
@@ -186,13 +205,13 @@ class Pump(threading.Thread):
                 if all(lane.done for lane in self.lanes.values()) or now > deadline:
                     return
 
-    def _assign(self, consumer: Any, delivery: Delivery, assignments: _Assignments) -> None:
+    def _assign(self, consumer: Any, delivery: Delivery, assignments: Assignments) -> None:
         while assignments.changes:
             what, tp = assignments.changes.popleft()
             if tp in self.lanes:
                 self.lanes.pop(tp).close()
             if what == "assigned" and tp in consumer.assignment():
-                place = Place(self._kinds[tp.topic], self._streams[tp.topic], tp.partition)
+                place = Place(self._kinds[tp.topic], self._streams[tp.topic], tp.partition, delivery.folder)
                 self.lanes[tp] = Lane(delivery, tp, place, consumer, self._point(consumer, tp))
 
     def _point(self, consumer: Any, tp: TopicPartition) -> Point | None:
@@ -232,8 +251,38 @@ class Pump(threading.Thread):
             lane.starve(over)
         self._metrics["activity_sync_held_bytes"].labels(self.destination_name).set(held)
 
+    def _delivered(self, attempt: Attempt) -> None:
+        name, metrics = self.destination_name, self._metrics
+        self.stored_at = clock.now_ms()
+        for part in attempt.parts:
+            metrics["activity_sync_objects_total"].labels(name).inc()
+            metrics["activity_sync_stored_bytes_total"].labels(name).inc(part.bytes)
+        if attempt.events is not None:
+            self.last_object = attempt.events.key
+            metrics["activity_sync_events_total"].labels(name).inc(attempt.events.lines)
+
     def _measure(self) -> None:
-        lag = sum(lane.lag for lane in self.lanes.values())
-        self._metrics["activity_sync_lag_records"].labels(self.destination_name).set(lag)
-        failing = sum(lane.problem is not None for lane in self.lanes.values())
-        self._metrics["activity_sync_failing_partitions"].labels(self.destination_name).set(failing)
+        """Once a second: what others may know of this process."""
+        lanes = list(self.lanes.values())
+        self.lane_states = [
+            LaneState(
+                topic=lane.tp.topic,
+                partition=lane.tp.partition,
+                delivered=lane.chain.through or 0,
+                end=lane.end,
+                waiting_since=lane.waiting_since,
+                lost=lane.lost,
+                problem=str(lane.problem or ""),
+            )
+            for lane in lanes
+        ]
+        failing = [(lane.problem, lane.failing_seconds) for lane in lanes if lane.problem is not None]
+        self.worst = max(failing, key=lambda f: (isinstance(f[0], Refused), f[1]), default=None)
+        name, metrics = self.destination_name, self._metrics
+        waiting = [lane.waiting_since for lane in lanes if lane.waiting_since]
+        metrics["activity_sync_lag_records"].labels(name).set(sum(lane.lag for lane in lanes))
+        metrics["activity_sync_lag_seconds"].labels(name).set(
+            max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0
+        )
+        metrics["activity_sync_failing_partitions"].labels(name).set(len(failing))
+        metrics["activity_sync_lost_records"].labels(name).set(sum(lane.lost for lane in lanes))

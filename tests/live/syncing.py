@@ -15,7 +15,6 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from deploy.local.stack import Stack
 from exporters.sync import app, verify
-from exporters.sync.destinations import parse
 from pipeline.intake.records import read
 from tests.live.system import SOURCES, eventually
 from tests.oracle import Oracle, Record
@@ -86,15 +85,14 @@ class Syncing:
     """`with servers.sync(…):` delivers until the block ends."""
 
     def __init__(self, servers: Servers, name: str, settings: dict) -> None:
-        self.servers = servers
-        self.destinations = {name: parse(name, settings)}
+        self.settings = servers.settings.model_copy(update={"destinations": {name: settings}})
         self.ending = threading.Event()
         self.problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         try:
-            app.run(self.servers.settings, self.destinations, self.ending)
+            app.run(self.settings, self.ending)
         except BaseException as error:
             self.problem = error
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from exporters.sync import lane, notices
+from exporters.sync.desk import Desk
 from exporters.sync.steps import Step
 from tests.live.syncing import KILLED, QUICK, Servers, complete, delivered, dies, same
 from tests.live.system import eventually
@@ -85,3 +93,140 @@ def test_deaths_at_every_step_and_a_sleeper_that_wakes_change_nothing(servers, t
             process.wait()
         (servers.data / "activity.toml").unlink()
     same(servers, tmp_path)
+
+
+class Listener:
+    """A webhook's far side: keeps what is posted, and refuses the first post of each kind with 503."""
+
+    def __init__(self) -> None:
+        self.posts, self.attempts = [], 0
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                listener.attempts += 1
+                busy = listener.attempts == 1
+                if not busy:
+                    listener.posts.append((json.loads(body), self.headers["X-Activity-Signature"], body))
+                self.send_response(503 if busy else 204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_an_episode_is_told_once_when_it_begins_and_once_when_it_is_over(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(lane, "REFUSED_SECONDS", 0.5)
+    monkeypatch.setattr(lane, "RETRY_SECONDS", (0.2, 0.5))
+    monkeypatch.setattr(notices, "PATIENCE_SECONDS", 1.0)
+    servers.produce(servers.stream.lines(300))
+    target, secret = tmp_path / "in-the-way" / "out", tmp_path / "secret"
+    target.parent.write_text("a file where the directory should be")
+    secret.write_text("s3cret\n")
+    with Listener() as listener:
+        hook = {"url": listener.url, "secret_file": str(secret)}
+        with servers.sync("watched", target, webhook=hook) as syncing:
+            eventually(lambda: listener.posts, look=syncing.look)
+            summary = eventually(lambda: (s := summary_of(servers, syncing)).problem and s, look=syncing.look)
+            assert summary.state in ("failing", "needs attention")
+            assert summary.lag_records > 0
+            target.parent.unlink()
+            eventually(lambda: len(listener.posts) >= 2, look=syncing.look)
+            eventually(lambda: servers.covered(target, "authentication", SIGN_INS), look=syncing.look)
+            assert eventually(lambda: (s := summary_of(servers, syncing)).lag_records == 0 and s).state == "delivering"
+    types = [told["type"] for told, _, _ in listener.posts]
+    assert types[0] in ("EVENTS_SYNC_ERRORS", "EVENTS_SYNC_REQUIRES_ATTENTION")
+    assert types[1:] == ["EVENTS_SYNC_ERROR_RESOLVED"]
+    for told, header, body in listener.posts:
+        assert {"type", "version", "timestamp", "tenant", "sync_type", "message", "manage_sync"} <= set(told)
+        stamp = header.partition(",")[0].removeprefix("t=")
+        expected = hmac.new(b"s3cret", stamp.encode() + b"." + body, "sha256").hexdigest()
+        assert header == f"t={stamp},v1={expected}"
+    same(servers, target)
+
+
+def summary_of(servers, syncing):
+    desk = Desk(syncing.settings)
+    desk.journal.start()
+    eventually(lambda: desk.journal.ready)
+    try:
+        ((name, destination),) = desk.destinations().items()
+        return desk.summary(name, destination)
+    finally:
+        desk.journal.stop()
+
+
+def test_a_paused_delivery_says_so_in_its_manifest_and_goes_on_where_it_was(servers, tmp_path):
+    out = tmp_path / "out"
+    (servers.data / "activity.toml").write_text(f'[destinations.held]\ntarget = "{out}"\n')
+    activity = [sys.executable, "-m", "deploy.cli", "sync"]
+    data = ["--data", str(servers.data)]
+    with servers.sync("held", out) as syncing:
+        eventually(lambda: servers.covered(out, "authentication", SIGN_INS), look=syncing.look)
+        done = subprocess.run([*activity, "pause", "held", "--note", "moving house", *data], check=False)
+        assert done.returncode == 0
+        eventually(lambda: summary_of(servers, syncing).state == "paused")
+        servers.produce(servers.stream.lines(300))
+        told = subprocess.run([*activity, "status", "--json", *data], capture_output=True, text=True, check=True)
+        assert json.loads(told.stdout)[0]["state"] == "paused"
+        assert not servers.covered(out, "authentication", SIGN_INS)
+        assert subprocess.run([*activity, "resume", "held", *data], check=False).returncode == 0
+        eventually(lambda: servers.covered(out, "authentication", SIGN_INS), look=syncing.look)
+        assert subprocess.run([*activity, "pause", "nobody", *data], check=False).returncode == 1
+    (servers.data / "activity.toml").unlink()
+    same(servers, out)
+    markers = [
+        (m["what"], m.get("note"))
+        for file in sorted((out / "manifests").rglob("*.json"))
+        for m in json.loads(file.read_bytes())["markers"]
+    ]
+    assert ("paused", "moving house") in markers
+    assert {"started", "resumed"} <= {what for what, _ in markers}
+
+
+def test_a_stretch_can_be_delivered_again_beside_the_live_delivery(servers, tmp_path):
+    servers.produce(servers.stream.lines(500))
+    out = tmp_path / "out"
+    (servers.data / "activity.toml").write_text(f'[destinations.again]\ntarget = "{out}"\n')
+    stretch = ("2026-03-26", "2026-03-28T12:00:00Z")
+    command = [
+        sys.executable,
+        "-m",
+        "deploy.cli",
+        "sync",
+        "backfill",
+        "again",
+        "--from",
+        stretch[0],
+        "--to",
+        stretch[1],
+    ]
+    command += ["--json", "--data", str(servers.data)]
+    dry = json.loads(subprocess.run([*command, "--dry-run"], capture_output=True, check=True).stdout)
+    assert not out.exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = servers.oracle().authentication(START + 86_400_000, START + 86_400_000 * 3 + 43_200_000)
+    assert json.loads(done.stdout)["events"] == dry["events"] == len(expected) > 0
+    folder = out / "backfill" / "20260326T0000_20260328T1200"
+    got = Counter(json.dumps(x, sort_keys=True) for x in delivered(folder))
+    assert got == Counter(json.dumps(x, sort_keys=True) for x in expected)
+    assert complete(out).events == len(expected)
+    again = subprocess.run(command, capture_output=True, check=True)
+    assert json.loads(again.stdout)["events"] == 0, "what was delivered is not delivered again"
+    with servers.sync("again", out) as syncing:
+        eventually(lambda: servers.covered(out, "authentication", SIGN_INS), look=syncing.look)
+    assert complete(out).events == len(expected) + len(delivered(out))
+    (servers.data / "activity.toml").unlink()

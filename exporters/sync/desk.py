@@ -1,0 +1,252 @@
+"""What everybody knows about the deliveries: destinations made by the API, which are paused, what is wrong with which, how far each process is.
+
+All of it lies on one compact topic, so that every sync, every reports service and every `activity sync status` sees the same.  No secret is in it.
+
+| key | value |
+|---|---|
+| `destination/NAME` | the settings of a destination that was made by the API |
+| `paused/NAME` | since when an operator holds it back, and why |
+| `episode/NAME` | what is wrong since when; one notice when it begins, one when it is over |
+| `state/NAME/MEMBER` | how far one process is, for each of its partitions |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from exporters.journal import Journal
+from exporters.sync.destinations import Destination, configured, parse
+from pipeline import clock, topics
+from pipeline.errors import ConfigError, RequestError
+from pipeline.settings import Settings
+
+# A process that has said nothing for this long is gone.
+SILENT_MS = 60_000
+
+
+class Paused(msgspec.Struct, frozen=True):
+    since: int
+    by: str = ""
+    note: str = ""
+
+
+class Episode(msgspec.Struct, frozen=True):
+    """Something wrong: `type` is the notice's, `since` when it began, `until` when it was over (0: it is not), both UTC ms."""
+
+    id: str
+    type: str
+    message: str
+    since: int
+    until: int = 0
+    told: bool = False  # the notice left
+
+
+class LaneState(msgspec.Struct, frozen=True):
+    """One partition: `delivered` is the offset before which everything is, `waiting_since` the record time (UTC ms) of the oldest in hand."""
+
+    topic: str
+    partition: int
+    delivered: int
+    end: int
+    waiting_since: int = 0
+    lost: int = 0
+    problem: str = ""
+
+
+class State(msgspec.Struct, frozen=True):
+    """How far one process is with one destination."""
+
+    at: int
+    member: str
+    lanes: list[LaneState]
+    last_object: str = ""
+    stored_at: int = 0
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """One destination as a person wants to know it."""
+
+    name: str
+    place: str
+    state: str  # delivering | paused | failing | needs attention | nobody delivers
+    lag_records: int
+    lag_seconds: float
+    lost_records: int
+    last_object: str
+    stored_at: int
+    problem: str
+    since: int
+    partitions: list[LaneState]
+
+
+class Desk:
+    """The topic, followed.  `journal` must be started."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._contents: dict[str, Any] = {}
+        self._paused: dict[str, Paused] = {}
+        self._episodes: dict[str, Episode] = {}
+        self._states: dict[str, State] = {}
+        self.journal = Journal(
+            settings,
+            topics.SYNC,
+            {
+                "destination/": self._destination,
+                "paused/": lambda key, value: _keep(self._paused, key, value, Paused),
+                "episode/": self._episode,
+                "state/": lambda key, value: _keep(self._states, key, value, State),
+                "": lambda _key, _value: None,
+            },
+        )
+
+    def _destination(self, key: str, value: bytes | None) -> None:
+        name = key.partition("/")[2]
+        if value is None:
+            self._contents.pop(name, None)
+            return
+        try:
+            self._contents[name] = msgspec.json.decode(value)
+        except msgspec.MsgspecError:
+            return
+
+    def _episode(self, key: str, value: bytes | None) -> None:
+        """The first to begin one has begun it, the first to end it has ended it; a repetition changes nothing."""
+        name = key.partition("/")[2]
+        if value is None:
+            self._episodes.pop(name, None)
+            return
+        try:
+            episode = msgspec.json.decode(value, type=Episode)
+        except msgspec.MsgspecError:
+            return
+        before = self._episodes.get(name)
+        is_open = before is not None and not before.until
+        if before is not None and episode.id == before.id:
+            allowed = (is_open and bool(episode.until)) or (episode.until == before.until and episode.told)
+        elif is_open and before is not None:
+            allowed = _worse(episode.type, before.type)
+        else:
+            allowed = not episode.until
+        if allowed:
+            self._episodes[name] = episode
+
+    def destinations(self) -> dict[str, Destination]:
+        """Those of the settings, and those made by the API; a name in the settings wins.  Raises ConfigError."""
+        found = {}
+        with self.journal.changed:
+            made = dict(self._contents)
+        for name, content in made.items():
+            try:
+                found[name] = parse(name, content)
+            except ConfigError:
+                continue  # written by a newer version: whoever can read it delivers it
+        return found | configured(self._settings)
+
+    def put(self, name: str, content: dict[str, Any]) -> Destination:
+        """Make or change a destination.  Raises ConfigError, RequestError, Unavailable."""
+        if name in self._settings.destinations:
+            raise RequestError(f"destination {name} is in the settings of this system; change it there", status=409)
+        destination = parse(name, content)
+        for other, known in self.destinations().items():
+            if other != name and known.target.place == destination.target.place:
+                raise RequestError(f"destination {other} already delivers to {known.target.place}", status=409)
+        self.journal.write(f"destination/{name}", destination.model_dump_json(exclude_defaults=True).encode())
+        return destination
+
+    def remove(self, name: str) -> None:
+        """Raises RequestError, Unavailable."""
+        if name not in self._contents:
+            raise RequestError(f"there is no destination {name} that was made here", status=404)
+        self.journal.write(f"destination/{name}", None)
+
+    def pause(self, name: str, *, by: str = "", note: str = "") -> None:
+        self._known(name)
+        self.journal.write(f"paused/{name}", msgspec.json.encode(Paused(clock.now_ms(), by, note)))
+
+    def resume(self, name: str) -> None:
+        self._known(name)
+        self.journal.write(f"paused/{name}", None)
+
+    def _known(self, name: str) -> None:
+        known = self.destinations()
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise RequestError(f"there is no destination {name}; there are: {names}", status=404)
+
+    def paused(self, name: str) -> Paused | None:
+        with self.journal.changed:
+            return self._paused.get(name)
+
+    def episode(self, name: str) -> Episode | None:
+        with self.journal.changed:
+            return self._episodes.get(name)
+
+    def write_episode(self, name: str, episode: Episode) -> bool:
+        """Whether it is ours that counts now.  Raises Unavailable."""
+        self.journal.write(f"episode/{name}", msgspec.json.encode(episode))
+        return self.episode(name) == episode
+
+    def states(self, name: str) -> list[State]:
+        """Of the processes that are alive."""
+        alive = clock.now_ms() - SILENT_MS
+        with self.journal.changed:
+            return [s for k, s in self._states.items() if k.startswith(f"{name}/") and s.at >= alive]
+
+    def summary(self, name: str, destination: Destination) -> Summary:
+        newest: dict[tuple[str, int], tuple[int, LaneState]] = {}
+        states = self.states(name)
+        for state in states:
+            for lane in state.lanes:
+                place = (lane.topic, lane.partition)
+                if place not in newest or newest[place][0] < state.at:
+                    newest[place] = (state.at, lane)
+        lanes = [lane for _, (_, lane) in sorted(newest.items())]
+        paused, episode = self.paused(name), self.episode(name)
+        wrong = episode if episode is not None and not episode.until else None
+        problem = wrong.message if wrong is not None else next((x.problem for x in lanes if x.problem), "")
+        if paused is not None:
+            said, since = "paused", paused.since
+        elif not states:
+            said, since = "nobody delivers", 0
+        elif wrong is not None:
+            said, since = ("needs attention" if wrong.type == REQUIRES_ATTENTION else "failing"), wrong.since
+        else:
+            said, since = "delivering", 0
+        waiting = [x.waiting_since for x in lanes if x.waiting_since]
+        last = max(states, key=lambda s: s.stored_at, default=None)
+        return Summary(
+            name=name,
+            place=destination.target.place,
+            state=said,
+            lag_records=sum(max(0, x.end - x.delivered) for x in lanes),
+            lag_seconds=max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0,
+            lost_records=sum(x.lost for x in lanes),
+            last_object=last.last_object if last is not None else "",
+            stored_at=last.stored_at if last is not None else 0,
+            problem=problem,
+            since=since,
+            partitions=lanes,
+        )
+
+
+ERRORS = "EVENTS_SYNC_ERRORS"
+REQUIRES_ATTENTION = "EVENTS_SYNC_REQUIRES_ATTENTION"
+RESOLVED = "EVENTS_SYNC_ERROR_RESOLVED"
+
+
+def _worse(type_: str, than: str) -> bool:
+    return type_ == REQUIRES_ATTENTION and than == ERRORS
+
+
+def _keep(table: dict[str, Any], key: str, value: bytes | None, form: Any) -> None:
+    name = key.partition("/")[2]
+    if value is None:
+        table.pop(name, None)
+        return
+    try:
+        table[name] = msgspec.json.decode(value, type=form)
+    except msgspec.MsgspecError:
+        return

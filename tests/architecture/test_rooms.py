@@ -39,7 +39,12 @@ DOORS = {
     "aiosmtpd": ("deploy/local/catcher.py",),
     "authlib": ("exporters/access/provider.py",),
     "joserfc": ("exporters/access/provider.py",),
-    "httpx": ("exporters/client.py", "exporters/silence/notices.py", "exporters/sync/notices.py", "exporters/access/provider.py"),
+    "httpx": (
+        "exporters/client.py",
+        "exporters/silence/notices.py",
+        "exporters/sync/notices.py",
+        "exporters/access/provider.py",
+    ),
     "time": ("pipeline/clock.py", "pipeline/engine/"),
     "structlog": ("pipeline/logs.py",),
 }

@@ -109,6 +109,28 @@ def resume(name: Name, data: Data = DEFAULT_DATA) -> None:
     console.say(f"{name} goes on")
 
 
+@sync_app.command("test")
+def sync_test(name: Name, data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """Look at a destination step by step, each right or with what to change; exit 1 if one is not.  Example: activity sync test siem
+
+    Writes a few small objects below `_activity/` of its prefix, and claims the prefix for this system.
+    """
+    from exporters.sync import setup
+
+    with _desk(data) as desk:
+        destinations = desk.destinations()
+    steps = []
+    for step in setup.check(settings_module.load(data), destinations, name):
+        steps.append(step)
+        if not as_json:
+            sign = {True: "ok", False: "CHANGE", None: "?"}[step.ok]
+            console.stdout.print(f"{sign:7} {step.name}: {step.said}", markup=False)
+    wrong = [step.name for step in steps if step.ok is False]
+    if as_json:
+        console.stdout.print_json(json.dumps({"ok": not wrong, "steps": [dataclasses.asdict(s) for s in steps]}))
+    raise typer.Exit(EXIT_REQUEST if wrong else 0)
+
+
 @sync_app.command("backfill")
 def backfill(
     name: Name,

@@ -60,6 +60,7 @@ class Plan:
     status: int = 0  # another answer than the usual one of this fault
     code: str = ""
     times: int = 1
+    within: str = ""  # only requests whose path has this in it
 
 
 @dataclass
@@ -111,8 +112,8 @@ class Proxy:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def plan(self, operation, fault, *, status=0, code="", times=1):
-        self.plans.append(Plan(operation, fault, status, code, times))
+    def plan(self, operation, fault, *, status=0, code="", times=1, within=""):
+        self.plans.append(Plan(operation, fault, status, code, times, within))
 
     def clear(self):
         self.plans.clear()
@@ -139,7 +140,7 @@ class Proxy:
         try:
             while (request := await _request(reader, writer)) is not None:
                 self.seen[request.operation] += 1
-                plan = self._fitting(request.operation)
+                plan = self._fitting(request)
                 if plan is not None:
                     self.met.append((request.operation, plan.fault))
                 if not await self._answer(request, plan, reader, writer):
@@ -149,9 +150,9 @@ class Proxy:
         finally:
             writer.close()
 
-    def _fitting(self, operation):
+    def _fitting(self, request):
         for plan in self.plans:
-            if plan.operation == operation:
+            if plan.operation == request.operation and plan.within in request.path:
                 plan.times -= 1
                 if not plan.times:
                     self.plans.remove(plan)

@@ -203,6 +203,8 @@ class Stream:
         elif rng.random() < 0.5:
             action["result"] = "success"
         value = {"version": 1, "time": iso(t), "action": action, "custom": {"kept": True}}
+        if self.number % 40 == 0:
+            value["custom"]["large"] = 2**70  # in a field that we do not know
         if rng.random() < 0.7:
             value["id"] = f"a{self.number}"
         if rng.random() < 0.6:

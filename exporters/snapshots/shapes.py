@@ -13,7 +13,6 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-import orjson
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.reports.columns import INACTIVE, Active, Inactive, created
@@ -67,8 +66,8 @@ class Snapshot:
 
 
 def active_rows(people: Iterable[Active]) -> list[bytes]:
-    """The report's columns under their names; addresses as a list, an absent share or date as null."""
-    return [orjson.dumps(active_row(p)) for p in people]
+    """The report's columns under their names; addresses as a list, an absent share or date as null.  Sums of bytes may need more than 64 bits."""
+    return [msgspec.json.encode(active_row(p)) for p in people]
 
 
 def active_row(p: Active) -> dict[str, Any]:
@@ -99,7 +98,7 @@ def share(part: int, whole: int) -> float | None:
 
 
 def inactive_rows(people: Iterable[Inactive]) -> list[bytes]:
-    return [orjson.dumps(inactive_row(p)) for p in people]
+    return [msgspec.json.encode(inactive_row(p)) for p in people]
 
 
 def inactive_row(p: Inactive) -> dict[str, Any]:

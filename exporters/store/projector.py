@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import orjson
 import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from exporters.store import rejected, retention
+from exporters.store import accounts, rejected, retention
 from exporters.store.changes import Changes
 from exporters.store.schemas import ACCOUNTS, CONNECTIONS, POSITIONS, REJECTS, SIGN_INS
 from exporters.store.store import Store
@@ -330,20 +329,8 @@ class Projector(threading.Thread):
             own = document["event"].get("id") or ""
             rows.append((
                 event.time, own, progress.number, record.offset,
-                event.principal.id, event.principal.email, event.type, event.result, event.reason, orjson.dumps(document).decode(),
+                event.principal.id, event.principal.email, event.type, event.result, event.reason, msgspec.json.encode(document).decode(),
             ))  # fmt: skip
 
     def _accounts(self, records: list[Any], rows: list[tuple[Any, ...]]) -> None:
-        for record in records:
-            id_ = (record.key or b"").decode("utf-8", "replace")
-            account = orjson.loads(record.value) if record.value else {}
-            rows.append(
-                (
-                    id_,
-                    (account.get("email") or "").casefold(),
-                    account.get("state") or "",
-                    account.get("created") or "",
-                    record.offset,
-                    int(not record.value),
-                )
-            )
+        rows += [row for row in map(accounts.row, records) if row is not None]

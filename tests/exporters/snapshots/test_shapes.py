@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exporters.reports.columns import ACTIVE, Active
 from exporters.snapshots.everyone import Everyone, Member
 from exporters.snapshots.quarters import _runs
-from exporters.snapshots.shapes import Head, Snapshot, active_row, active_totals, edges
+from exporters.snapshots.shapes import Head, Snapshot, active_row, active_rows, active_totals, edges
 
 COUNT = st.integers(0, 2**40)
 PEOPLE = st.builds(
@@ -25,6 +25,11 @@ PEOPLE = st.builds(
 
 def ms(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def test_sums_beyond_64_bits_are_said_as_they_are():
+    [row] = active_rows([Active("x", 0, 1, 0, 0, 2**65, 2**65, 0, 0, 0, 0, [])])
+    assert json.loads(row)["total_bytes"] == 2**66
 
 
 @given(PEOPLE)

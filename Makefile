@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser versitygw demo test up check lock docs chaos-reports simulate bench
+.PHONY: help setup browser versitygw demo test up check lock docs chaos-reports simulate chaos bench
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -56,6 +56,9 @@ chaos-reports: setup ## 240 seeded schedules of deaths of the reports service, a
 
 simulate: setup ## 200,000 random histories of the state protocol
 	@ACTIVITY_TEST_HISTORIES=200000 $(BIN)/python -m pytest -q tests/pipeline/model/test_simulation.py
+
+chaos: setup ## Minutes of random deaths, freezes and losses on real servers (MINUTES=10 SEED=1)
+	@ACTIVITY_TEST_CHAOS_MINUTES=$(or $(MINUTES),10) ACTIVITY_TEST_CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s tests/live/test_chaos.py
 
 bench: setup ## Measure on this machine: the worker's speed, reports, time to visible, memory over three days of event time
 	@$(BIN)/activity bench worker

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +52,15 @@ class System:
     def __exit__(self, *args) -> None:
         self.producer.close()
         self.stack.__exit__(*args)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a server of the stack itself, behind the back of what supervises it."""
+        supervised = self.stack.child(name).process
+        if supervised is None or supervised.poll() is not None:
+            return
+        found = subprocess.run(["pgrep", "-P", str(supervised.pid)], capture_output=True, text=True, check=False)
+        for pid in found.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
 
     def produce(self, lines) -> None:
         for line in lines:

@@ -14,11 +14,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import redis
 
 from deploy.local.stack import Stack
 from pipeline.engine.steps import Step
 from pipeline.errors import Problem
 from tests.live.system import System, eventually
+from tests.live.workers import Workers
 from tests.streams import Stream
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("system")]
@@ -131,27 +133,9 @@ def test_what_cannot_be_is_one_clear_line(system, arguments, code, says):
     assert says in done.stderr
 
 
-class Dying:
-    """Workers of our own beside a stack whose worker is gone."""
-
-    def __init__(self, system):
-        self.system = system
-        for child in [c for c in system.stack._children if c.name == "worker"]:
-            child.stop(10)
-            system.stack._children.remove(child)
-
-    def start(self, step="none", count=1):
-        log = (self.system.stack.data / "logs" / "dying.log").open("ab")
-        command = [sys.executable, "-m", "tests.live.dying_worker", str(self.system.stack.data), step, str(count)]
-        return subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
-
-    def dies(self, process):
-        return eventually(lambda: process.poll() is not None, seconds=60) and process.returncode
-
-
 @pytest.mark.chaos
 def test_deaths_at_every_step_and_a_sleeper_that_wakes_change_nothing(system, stream):
-    workers = Dying(system)
+    workers = Workers(system)
     kills = 0
     for n, step in enumerate([*Step, *Step, *Step]):
         system.produce(stream.lines(400))
@@ -198,16 +182,13 @@ def checks_lag(system):
     return checks.check(system.settings).worker_lag
 
 
-def test_broker_and_service_die_and_the_store_is_rebuilt(tmp_path):
+def test_broker_and_service_die_redis_is_emptied_and_the_store_is_rebuilt(tmp_path):
     stream = Stream(7, start_ms=START)
     with System(tmp_path) as system:
         system.produce(stream.lines(3_000))
         system.agrees(system.oracle(), WINDOWS[:1])
         for name in ("reports", "kafka"):
-            inner = subprocess.run(
-                ["pgrep", "-P", str(system.stack.child(name).process.pid)], capture_output=True, text=True, check=True
-            )
-            os.kill(int(inner.stdout), signal.SIGKILL)
+            system.kill(name)
             eventually(
                 lambda name=name: (
                     system.stack.child(name).process is None or system.stack.child(name).process.poll() is not None
@@ -216,6 +197,10 @@ def test_broker_and_service_die_and_the_store_is_rebuilt(tmp_path):
             )
         system.stack.wait(60, "the service", lambda: healthy(system))
         system.produce(stream.lines(1_000))
+        system.agrees(system.oracle(), WINDOWS[:1])
+        with redis.Redis.from_url(system.settings.redis, protocol=3) as client:
+            client.flushall()
+        system.produce(stream.lines(500))
         system.agrees(system.oracle(), WINDOWS[:1])
     shutil.rmtree(tmp_path / "store")
     shutil.rmtree(tmp_path / "redis")

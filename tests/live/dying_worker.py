@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from pipeline import app, settings
+from pipeline import app, console, settings
 from pipeline.engine import steps, table
 
 
@@ -30,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.guarded(main)

@@ -43,7 +43,7 @@ START = int(datetime(2026, 3, 25, tzinfo=ZoneInfo("UTC")).timestamp() * 1000)
 MOST_WORKERS = 3
 SETTLE_SECONDS = 100
 # A server that dies again within 10 s of its start five times in a row is given up, and rightly so.
-REST_SECONDS = {"reports": 15, "redis": 15, "kafka": 45}
+REST_SECONDS = {"reports": 15, "redis": 15, "kafka": 60}
 # How a worker may end: killed, asked to (-15: before it had read how to leave), or by one of its own guards; 2 only while Kafka is away.
 ENDS = {-signal.SIGKILL, -signal.SIGTERM, 0, 2, *range(70, 80)}
 
@@ -58,8 +58,8 @@ class Chaos:
         self.rested = dict.fromkeys(REST_SECONDS, 0.0)
         self.pace = threading.Event()
         self.actions = {
-            self.kill: 22, self.die_at_a_step: 22, self.freeze: 8, self.thaw: 10, self.join: 12, self.leave: 8,
-            self.kill_service: 5, self.kill_redis: 4, self.empty_redis: 4, self.kill_broker: 3, self.delete_store: 2, self.ask: 6,
+            self.kill: 30, self.die_at_a_step: 30, self.freeze: 8, self.thaw: 10, self.join: 14, self.leave: 6,
+            self.kill_service: 4, self.kill_redis: 3, self.empty_redis: 4, self.kill_broker: 2, self.delete_store: 1, self.ask: 4,
         }  # fmt: skip
 
     def run(self, seconds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,9 +11,9 @@ from pathlib import Path
 import psutil
 
 from deploy import check as checks
-from deploy.local.stack import Stack, until_signal
+from deploy.local.stack import Stack, Stopped, until_signal
 from pipeline import clock, console
-from pipeline.errors import Problem
+from pipeline.errors import EXIT_REQUEST, EXIT_SIGNAL, Problem
 
 SAMPLES = Path(__file__).with_name("samples")
 EVENTS = ("connector.log", "network-events.ndjson", "network-events.csv", "authentication.ndjson")
@@ -23,16 +24,20 @@ SHOWN_LINES = 8
 def run() -> None:
     """Raises Problem if anything of it does not work."""
     until_signal()
+    try:
+        _run()
+    except Stopped:
+        sys.exit(EXIT_SIGNAL + signal.SIGINT)
+
+
+def _run() -> None:
     began = clock.monotonic()
     with tempfile.TemporaryDirectory(prefix="activity-demo-") as directory:
         data = Path(directory)
         console.say("starting Kafka, Redis, the worker and the reports service (the very first start fetches Kafka) …")
         with Stack(data) as stack:
             console.say(f"ready after {clock.monotonic() - began:.1f} s at {stack.url}/")
-            _activity("users", "import", str(SAMPLES / "users.csv"), data=data)
-            for name in EVENTS:
-                console.say(f"\n$ activity ingest {name}")
-                _activity("ingest", str(SAMPLES / name), data=data)
+            take_in(data)
             for title, verb in (
                 ("Active Users, March 2026 in Berlin", ("active", *MARCH)),
                 (
@@ -51,14 +56,22 @@ def run() -> None:
     console.say(f"stopped; {clock.monotonic() - began:.1f} s in all")
 
 
-def _activity(*arguments: str, data: Path, capture: bool = False) -> str:
+def take_in(data: Path) -> None:
+    """The shipped samples into the running system of `data`; what was taken in before is not taken in again."""
+    _activity("users", "import", str(SAMPLES / "users.csv"), data=data)
+    for name in EVENTS:
+        console.say(f"\n$ activity ingest {name}")
+        _activity("ingest", str(SAMPLES / name), data=data, also=EXIT_REQUEST)
+
+
+def _activity(*arguments: str, data: Path, capture: bool = False, also: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(data)],
         stdout=subprocess.PIPE if capture else None,
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in (0, also):
         raise Problem(f"`activity {' '.join(arguments)}` ended with {done.returncode}")
     return done.stdout or ""
 

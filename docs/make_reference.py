@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+from typer.main import get_command
+
+from deploy.cli import app
 from exporters.reports.build import KINDS
 from exporters.reports.columns import ACTIVE, INACTIVE
 from exporters.snapshots import shelf
@@ -18,6 +24,27 @@ def table(*head: str, rows) -> str:
     return "\n".join(lines + ["| " + " | ".join(str(c).replace("|", "\\|") for c in row) + " |" for row in rows])
 
 
+def verbs(command, path=("activity",)) -> Iterator[tuple[str, Any]]:
+    for name, sub in command.commands.items():
+        yield from verbs(sub, (*path, name)) if hasattr(sub, "commands") else [(" ".join((*path, name)), sub)]
+
+
+def default(option) -> str:
+    if option.required:
+        return "required"
+    return "" if option.default in (None, False, "") else f"`{option.default}`"
+
+
+def verb(name: str, command) -> str:
+    named = [p for p in command.params if p.param_type_name == "option"]
+    given = " ".join(f"{p.name.upper()}{'…' if p.nargs == -1 else ''}" for p in command.params if p not in named)
+    meaning, _, example = command.help.partition("Example: ")
+    text = f"### `{f'{name} {given}'.strip()}`\n\n{' '.join(meaning.split())}\n\n```\n{example.splitlines()[0]}\n```"
+    more = " ".join(example.split("\n", 1)[1].split()) if "\n" in example else ""
+    rows = [(", ".join(f"`{o}`" for o in p.opts), default(p), p.help) for p in named]
+    return "\n\n".join(filter(None, [text, more, table("option", "default", "meaning", rows=rows) if rows else ""]))
+
+
 def reference() -> str:
     fields = Settings.model_fields.items()
     topics = [
@@ -26,6 +53,8 @@ def reference() -> str:
     ]
     parts = [
         "# Reference\n\nGenerated from the code by `make docs`.",
+        "## Verbs\n\nExit codes: 0 fine, 1 the request cannot be, 2 configuration, 70 a bug.",
+        *(verb(name, command) for name, command in verbs(get_command(app))),
         "## Settings\n\n"
         + table(
             "variable",

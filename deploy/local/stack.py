@@ -214,11 +214,13 @@ def until_signal() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def up(data: Path, *, port: int | None) -> None:
+def up(data: Path, *, port: int | None, before_ready: Callable[[Path], object] | None = None) -> None:
     """Run in the foreground until a signal; `ready URL` and a link to sign in with on standard output when everything answers."""
     until_signal()
     try:
         with Stack(data, port=port) as stack:
+            if before_ready is not None:
+                before_ready(stack.data)
             sys.stdout.write(f"ready {stack.url}/\nopen {Client(stack.settings()).link()}\n")
             sys.stdout.flush()
             try:

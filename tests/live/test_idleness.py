@@ -1,0 +1,140 @@
+"""Hours of idleness change nothing: here they are many short ones, with sweeps, rewritten ledgers, commits and rebalances in each."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from deploy import check as checks
+from tests.live.system import System, eventually
+from tests.live.workers import Workers
+from tests.streams import Stream
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("idleness")]
+
+START = int(datetime(2026, 3, 25, tzinfo=UTC).timestamp() * 1000)
+WINDOW = {"from": "2026-03-01", "to": "2026-04-10", "tz": "UTC"}
+PARTITIONS = 8
+IDLE_PERIODS = 25
+SHORT = {
+    "ACTIVITY_IDLE_LEDGER_SECONDS": "0.1",
+    "ACTIVITY_FRAGMENT_IDLE_SECONDS": "0.1",
+    "ACTIVITY_FLUSH_SECONDS": "0.05",
+    "ACTIVITY_COMMIT_SECONDS": "0.1",
+    "ACTIVITY_SESSION_TIMEOUT_SECONDS": "2",
+}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in SHORT.items():
+            environment.setenv(name, value)
+        with System(tmp_path_factory.mktemp("idle")) as running:
+            yield running
+
+
+def reports(system):
+    return [
+        system.report(kind="active", **WINDOW)[1],
+        system.report(kind="authentication", **WINDOW)[1],
+        system.report(kind="inactive", days=2, as_of="2026-03-30")[1],
+    ]
+
+
+class Changelog:
+    """How many records every partition of it has taken since `mark`."""
+
+    def __init__(self, system):
+        self.consumer = KafkaConsumer(bootstrap_servers=system.settings.kafka, enable_auto_commit=False)
+        self.partitions = [TopicPartition("activity-connections-changelog", n) for n in range(PARTITIONS)]
+        self.mark()
+
+    def mark(self):
+        self.began = self.consumer.end_offsets(self.partitions)
+
+    def grew(self):
+        now = self.consumer.end_offsets(self.partitions)
+        return min(now[tp] - self.began[tp] for tp in self.partitions)
+
+
+def settled(system):
+    return eventually(lambda: (f := checks.check(system.settings)).worker_lag == 0 and f, look=system.stack.look)
+
+
+def test_many_idle_periods_and_rebalances_change_no_cell(system):
+    stream = Stream(3, start_ms=START)
+    system.produce(stream.lines(1_500))
+    system.agrees(system.oracle(), [("2026-03-01", "2026-04-10", "UTC", START - 24 * 86_400_000, START + 16 * 86_400_000)])  # fmt: skip
+    before, ledgers = reports(system), settled(system).ledgers
+    log = Changelog(system)
+    eventually(lambda: log.grew() >= IDLE_PERIODS, seconds=120, look=system.stack.look)
+    workers = Workers(system)  # the stack's own leaves
+    for _ in range(2):
+        joined = [workers.start(), workers.start()]
+        log.mark()
+        eventually(lambda: log.grew() >= 2 * IDLE_PERIODS, seconds=120)
+        for process in joined:
+            process.terminate()
+            assert workers.dies(process) == 0
+    last = workers.start()
+    try:
+        log.mark()
+        eventually(lambda: log.grew() >= IDLE_PERIODS, seconds=120)
+        assert reports(system) == before
+        after = settled(system)
+        assert after.off == []
+        counted = ("partition", "offset", "applied", "duplicate", "rejected", "gaps", "lost")
+        assert [[r[c] for c in counted] for r in after.ledgers] == [[r[c] for c in counted] for r in ledgers]
+
+        line = {"event_type": "closed_connection", "timestamp": START, "user": {"email": "late@x.example"}}
+        assert system.activity("ingest", "-", stdin=json.dumps(line).encode() + b"\n").returncode == 0
+        [now, *_] = reports(system)
+        assert b"\nlate@x.example,2026-03-25T00:00:00.000Z,1,1," in now
+    finally:
+        last.terminate()
+        last.wait()
+    restarted = workers.start()
+    try:
+        assert reports(system)[0] == now
+    finally:
+        restarted.terminate()
+        restarted.wait()
+
+
+def test_an_idle_ledger_moves_past_control_records_and_the_account_stays_exact(system):
+    workers = Workers(system)
+    process = workers.start()
+    try:
+        before = settled(system)
+        producer = KafkaProducer(bootstrap_servers=system.settings.kafka, transactional_id="gateway", acks="all")
+        producer.init_transactions()
+        for number, ends in enumerate((producer.commit_transaction, producer.abort_transaction)):
+            producer.begin_transaction()
+            for partition in range(PARTITIONS):
+                line = {
+                    "event_type": "closed_connection",
+                    "timestamp": START,
+                    "user": {"id": f"tx-{number}-{partition}"},
+                }
+                producer.send("activity.connections", json.dumps(line).encode(), partition=partition)
+            producer.flush()
+            ends()
+        producer.close()
+        after = settled(system)
+        assert after.off == []
+        mine = [(a, b) for a, b in zip(after.ledgers, before.ledgers, strict=True) if ".connections/" in a["partition"]]
+        assert len(mine) == PARTITIONS
+        for now, then in mine:
+            # Two records and two markers; that the second transaction was aborted is no business of a reader of what is written.
+            assert (now["applied"] - then["applied"], now["gaps"] - then["gaps"]) == (2, 2)
+            assert now["offset"] + 1 == now["end"] == then["end"] + 4
+        log = Changelog(system)
+        eventually(lambda: log.grew() >= IDLE_PERIODS, seconds=120)
+        assert [r["gaps"] for r in settled(system).ledgers] == [r["gaps"] for r in after.ledgers]
+    finally:
+        process.terminate()
+        process.wait()

@@ -14,7 +14,7 @@ from exporters.mail.sender import Reply
 from exporters.reports.mails import CLAIMED, DONE, HANDING, WAITING, Mail, Mails
 from exporters.reports.runs import FAILED, READY, Run, Runs
 from exporters.reports.steps import Step, reach
-from exporters.reports.telling import mail as mail_of
+from exporters.reports.telling import notice
 from pipeline import clock, logs
 from pipeline.errors import Problem
 from pipeline.metrics import Metrics
@@ -108,7 +108,7 @@ class Mailroom(threading.Thread):
         if mail.handed >= MOST_HANDED:
             self._end(mail, "given up: the text was handed over twice, and both times no answer came back", "unknown")
             return
-        template, context = mail_of(run, self._settings, schedule=self._schedule_name(run.schedule))
+        template, context = notice(run, self._settings, schedule=self._schedule_name(run.schedule))
         left = [r for r in run.recipients if r not in mail.said]
         handing = [mail]
 

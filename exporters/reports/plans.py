@@ -102,12 +102,12 @@ class Plans:
             return self._schedules.get(id_)
 
     def put(self, schedule: Schedule) -> Schedule | None:
-        """Write one as it is.  The schedule as the topic then has it, None if it was deleted meanwhile.  Raises Unavailable."""
+        """Write one as it is; None if somebody else changed or deleted it first.  Raises Unavailable."""
         self.on.write(f"{SCHEDULE}{schedule.id}", msgspec.json.encode(schedule))
-        return self.get(schedule.id)
+        return schedule if self.get(schedule.id) == schedule else None
 
     def change(self, schedule: Schedule, **fields: Any) -> Schedule | None:
-        """Write the next revision; the answer has another one if somebody else was first.  Raises Unavailable."""
+        """Write the next revision; None if somebody else was first.  Raises Unavailable."""
         fields |= {"revision": schedule.revision + 1, "changed_at": clock.now_ms()}
         return self.put(msgspec.structs.replace(schedule, **fields))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND, Parameters
+from exporters.reports.mails import DONE, Mail
 from exporters.reports.runs import READY, Run
 from exporters.web import words
 from pipeline.settings import Settings
@@ -25,7 +26,7 @@ def window_lines(kind: str, p: Parameters) -> list[tuple[str, str]]:
     return [(z, f"{words.instant(p.from_ms, z)} to {words.instant(p.to_ms, z)}") for z in zones]
 
 
-def mail(run: Run, settings: Settings, *, schedule: str) -> tuple[str, dict[str, Any]]:
+def notice(run: Run, settings: Settings, *, schedule: str) -> tuple[str, dict[str, Any]]:
     """Which mail is due for a run that is over, and what it must be told; `schedule` is the name of the one that made it."""
     said: dict[str, Any] = {
         "title": KINDS[run.kind][0],
@@ -45,3 +46,15 @@ def mail(run: Run, settings: Settings, *, schedule: str) -> tuple[str, dict[str,
         "kept_until": f"{words.instant(kept_until, zone)} {zone}",
     }
     return ("schedule", said | {"schedule": schedule}) if schedule else ("ready", said)
+
+
+def mailed(run: Run, mail: Mail | None) -> str:
+    """What became of a run's mail."""
+    if mail is None or not run.recipients:
+        return ""
+    if mail.state != DONE:
+        return f"not sent yet: {mail.error}; it is tried again" if mail.error else "being sent"
+    refused = [r for r, code in mail.said.items() if not 200 <= code < 300]
+    if mail.error and not refused:
+        return f"not sent: {mail.error}"
+    return f"refused for {', '.join(refused)}" if refused else "sent"

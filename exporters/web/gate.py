@@ -37,6 +37,7 @@ ADMINS_BELOW = (
     "/settings/audit",
     "/settings/schedules",
     "/settings/sync",
+    "/inbox",
 )
 # Asked by the page itself, again and again; only their refusals are news.
 SILENT = ("/events", "/overview/numbers", "/settings/reports/runs", "/settings/reports/window")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from fastapi import APIRouter
+import msgspec
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
+from exporters.access.people import Person
+from exporters.reports.progress import Progress
 from exporters.service import Service
+from exporters.web.gate import person_of
 
 # Proxies close silent connections after a minute.
 ALIVE_SECONDS = 20.0
@@ -18,17 +22,18 @@ def routes(service: Service) -> APIRouter:
     live = APIRouter()
 
     @live.get("/events", include_in_schema=False)
-    async def events() -> StreamingResponse:
+    async def events(request: Request) -> StreamingResponse:
         return StreamingResponse(
-            _changes(service), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            _changes(service, person_of(request)), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
     return live
 
 
-async def _changes(service: Service) -> AsyncIterator[str]:
+async def _changes(service: Service, person: Person) -> AsyncIterator[str]:
     changed, loop = asyncio.Event(), asyncio.get_running_loop()
     what: set[str] = set()
+    far: dict[str, Progress] = {}  # the newest word on each run that is being made
 
     def tell(event: str) -> Callable[[], object]:
         def told() -> None:
@@ -37,7 +42,15 @@ async def _changes(service: Service) -> AsyncIterator[str]:
 
         return lambda: loop.call_soon_threadsafe(told)
 
-    ends = [service.runs.journal.listen(tell("runs")), service.snapshots.listen(tell("numbers"))]
+    def on_progress(progress: Progress) -> None:
+        far[progress.run] = progress
+        changed.set()
+
+    ends = [
+        service.runs.journal.listen(tell("runs")),
+        service.snapshots.listen(tell("numbers")),
+        service.watch.listen(lambda p: loop.call_soon_threadsafe(on_progress, p)),
+    ]
     try:
         yield "retry: 2000\n\n"
         while True:
@@ -51,6 +64,12 @@ async def _changes(service: Service) -> AsyncIterator[str]:
             what.clear()
             for event in news:
                 yield f"event: {event}\ndata: changed\n\n"
+            said = list(far.values())
+            far.clear()
+            for progress in said:
+                run = service.runs.get(progress.run)
+                if run is not None and (person.is_admin or run.by == person.name):
+                    yield f"event: progress\ndata: {msgspec.json.encode(progress).decode()}\n\n"
     finally:
         for end in ends:
             end()

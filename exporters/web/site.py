@@ -14,12 +14,24 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from exporters.service import Service
-from exporters.web import api, api_access, api_numbers, api_rejects, api_silence, api_users, live
+from exporters.web import api, api_access, api_numbers, api_rejects, api_schedules, api_silence, api_users, live
 from exporters.web.asks import HiddenError
 from exporters.web.contract import Described, allowed
 from exporters.web.forms import genuine
 from exporters.web.gate import Gate, Refusal
-from exporters.web.pages import audit, overview, preferences, rejects, reports, sign_in, sign_ins, tokens, users
+from exporters.web.pages import (
+    audit,
+    inbox,
+    overview,
+    preferences,
+    rejects,
+    reports,
+    schedules,
+    sign_in,
+    sign_ins,
+    tokens,
+    users,
+)
 from exporters.web.users import Orders
 from exporters.web.views import Views
 from pipeline.errors import RequestError, Unavailable
@@ -81,6 +93,7 @@ def make(service: Service) -> Described:
 
     app.include_router(api.routes(service))
     app.include_router(api_access.routes(service))
+    app.include_router(api_schedules.routes(service))
     app.include_router(api_numbers.routes(service))
     app.include_router(api_users.routes(service, orders))
     app.include_router(api_rejects.routes(service))
@@ -93,6 +106,8 @@ def make(service: Service) -> Described:
         sign_ins.routes(service, views),
         rejects.routes(service, views),
         reports.routes(service, views),
+        schedules.routes(service, views),
+        inbox.routes(service, views),
         tokens.routes(service, views),
         audit.routes(service, views),
         preferences.routes(),

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from exporters.access.people import Person
+from exporters.mail.inbox import Inbox
 from exporters.service import Service
 from exporters.web import words
 from exporters.web.forms import WORD
@@ -23,20 +24,24 @@ from pipeline.model.windows import zone as known_zone
 
 TEMPLATES = Path(__file__).with_name("templates")
 ZONE_COOKIE = "zone"
+INBOX = "/inbox"  # only where mail is caught
 NAVIGATION = (
     ("/overview", "Overview"),
     ("/users", "Users"),
     ("/sign-ins", "Sign-ins"),
     ("/rejects", "Rejects"),
     ("/settings/reports", "Reports"),
+    ("/settings/schedules", "Schedules"),
     ("/settings/tokens", "Tokens"),
     ("/settings/audit", "Audit"),
+    (INBOX, "Inbox"),
 )
 
 
 class Views:
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._inbox = Inbox(service.settings)
         self._templates = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -70,7 +75,9 @@ class Views:
             now_ms=clock.now_ms(),
             person=person,
             navigation=[
-                (a, n) for a, n in NAVIGATION if person and (person.is_admin or not a.startswith(ADMINS_BELOW))
+                (a, n)
+                for a, n in NAVIGATION
+                if person and (person.is_admin or not a.startswith(ADMINS_BELOW)) and (a != INBOX or self._inbox.kept)
             ],
             **context,
         )

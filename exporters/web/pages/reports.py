@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from exporters.reports.ask import Ask, parameters_of
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.reports.presets import PRESETS
-from exporters.reports.runs import CANCELLED, OPEN, Run
-from exporters.reports.telling import KINDS, window_lines
+from exporters.reports.runs import BUILDING, CANCELLED, OPEN, WAITING, Run
+from exporters.reports.telling import KINDS, mailed, window_lines
 from exporters.service import Service
 from exporters.web import asks, words
 from exporters.web.downloads import download
@@ -104,6 +104,8 @@ def routes(service: Service, views: Views) -> APIRouter:
             "open": run.state in OPEN,
             "expires_at": run.changed_at + expiry_ms,
             "edit": edit_link(run),
+            "progress": service.watch.of(run.run) if run.state == BUILDING else None,
+            "trying_again": run.state == WAITING and run.retry_at > 0,
             "waits_for": service.projector.behind(run.ends)[:3] if run.state in OPEN else [],
         }
 
@@ -163,7 +165,11 @@ def routes(service: Service, views: Views) -> APIRouter:
 
     @pages.get(f"{PAGE}/runs/{{run_id}}")
     def one(request: Request, run_id: str) -> Response:
-        return views.page(request, "run.html", **row(known(request, run_id)))
+        run = known(request, run_id)
+        schedule = service.works.plans.name(run.schedule)
+        return views.page(
+            request, "run.html", **row(run), mailed=mailed(run, service.works.mails.get(run.run)), schedule=schedule
+        )
 
     @pages.get(f"{PAGE}/runs/{{run_id}}/download")
     def take(request: Request, run_id: str, form: str = "gz") -> Response:

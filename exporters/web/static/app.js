@@ -61,6 +61,13 @@
   const stream = new EventSource("/events");
   stream.addEventListener("runs", tell("runs"));
   stream.addEventListener("numbers", tell("numbers"));
+  stream.addEventListener("progress", ({ data }) => {
+    const { run, share, left_ms } = JSON.parse(data);
+    const bar = document.querySelector(`[data-progress="${run}"]`);
+    const left = document.querySelector(`[data-left="${run}"]`);
+    if (bar) bar.value = 100 * share;
+    if (left && left_ms) left.textContent = `about ${Math.ceil(left_ms / 1000)} s left`;
+  });
   stream.onopen = () => {
     clearInterval(polling);
     polling = 0;

@@ -41,6 +41,14 @@ NEEDED = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
 ANSWER_SECONDS = 10.0
 # Signatures that only the provider can make: never one that our own secret, or nothing at all, would verify.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+SAID_NO = {
+    "access_denied": "you, or a rule there, said no",
+    "login_required": "you must sign in there first",
+    "consent_required": "you must agree there first",
+    "interaction_required": "it wants to ask you something first",
+    "server_error": "it has a fault of its own; try again",
+    "temporarily_unavailable": "it is busy; try again in a moment",
+}
 UNFIT = {
     "iss": "it comes from another issuer",
     "aud": "it was made for another service",
@@ -103,6 +111,10 @@ class Provider:
 
     def arrive(self, cookie: str, answer: Mapping[str, str]) -> tuple[Person, str]:
         """Who came back, and the page they had asked for.  Raises RequestError, Unavailable."""
+        if (
+            answer.get("error") in SAID_NO
+        ):  # some providers forget to say which login they mean; nobody is signed in by it
+            raise _no(f"The provider did not sign you in: {SAID_NO[answer['error']]} ({answer['error']}).")
         way = self._way(cookie, answer.get("state", ""))
         if "error" in answer:
             said = " ".join(x for x in (answer["error"], answer.get("error_description", "")) if x)

@@ -174,14 +174,26 @@ def test_a_login_belongs_to_the_browser_that_began_it_and_works_once(guarded, pr
         assert "invalid_grant" in answer.text
 
 
-def test_no_at_the_provider_is_said_in_plain_words(guarded, client):
+@pytest.mark.parametrize(
+    ("error", "with_state", "shown"),
+    [
+        ("access_denied", True, "you, or a rule there, said no (access_denied)"),
+        ("access_denied", False, "you, or a rule there, said no (access_denied)"),
+        ("odd", True, "odd &lt;b&gt;no&lt;/b&gt;Set-Cookie"),
+        ("odd", False, "did not begin in this browser"),
+    ],
+)
+def test_no_at_the_provider_is_said_in_plain_words(guarded, client, error, with_state, shown):
     leaving = guarded.leave(client)
     state = parse_qs(urlsplit(leaving).query)["state"][0]
-    said = {"state": state, "error": "access_denied", "error_description": "<b>no</b>\r\nSet-Cookie: x=y"}
+    said = {"error": error, "error_description": "<b>no</b>\r\nSet-Cookie: x=y"} | (
+        {"state": state} if with_state else {}
+    )
     answer = client.get("/login/callback", params=said)
     assert answer.status_code == 403
-    assert "access_denied &lt;b&gt;no&lt;/b&gt;Set-Cookie" in answer.text
+    assert shown in answer.text
     assert "x" not in answer.cookies
+    assert not in_(client)
 
 
 @pytest.mark.parametrize("when", ["before leaving", "on the way"])

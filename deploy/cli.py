@@ -43,12 +43,13 @@ def up(
     data: Data = DEFAULT_DATA,
     port: Annotated[int | None, typer.Option("--port", help="Port of the reports service")] = None,
     with_samples: Annotated[bool, typer.Option("--demo", help="Take in the shipped samples first")] = False,
+    s3: Annotated[bool, typer.Option("--s3", help="Deliver to an S3 server of its own instead of a directory")] = False,
 ) -> None:
     """Run the whole system in the foreground until Ctrl-C.  Example: activity up --data .activity"""
     from deploy import demo as demonstration
     from deploy.local import stack
 
-    stack.up(data, port=port, before_ready=demonstration.take_in if with_samples else None)
+    stack.up(data, port=port, s3=s3, before_ready=demonstration.take_in if with_samples else None)
 
 
 @app.command()

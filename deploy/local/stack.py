@@ -14,21 +14,29 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from deploy.local import kafka
+from deploy.local import kafka, s3
 from deploy.local.processes import Child, free_port
 from exporters.client import Client
+from exporters.sinks import clients
+from exporters.sinks.target import BucketTarget, DirectoryTarget
+from exporters.sync.destinations import configured
 from pipeline import broker, clock, console
 from pipeline import settings as settings_module
-from pipeline.errors import ConfigError, Unavailable
+from pipeline.errors import ConfigError, Refused, Unavailable
 from pipeline.settings import ENDPOINTS, MAIL, Settings
 
 LOCAL_PARTITIONS = 8
 START_SECONDS = 120.0
-STOP_SECONDS = {"reports": 8.0, "worker": 15.0, "redis": 5.0, "kafka": 15.0, "mail": 3.0}
+OBJECTS = "objects"  # the directory of delivered objects
+BUCKET = "user-activity"
+DESTINATION = "local"
+# Somebody looks at what is delivered here: soon after it happened, in objects that are still worth the name.
+PACE = {"idle_seconds": 5.0, "age_seconds": 60.0, "manifest_seconds": 60.0}
+STOP_SECONDS = {"sync": 20.0, "s3": 10.0, "reports": 8.0, "worker": 15.0, "redis": 5.0, "kafka": 15.0, "mail": 3.0}
 
 
 class Stopped(Exception):  # noqa: N818 - what a signal asks for
@@ -38,8 +46,18 @@ class Stopped(Exception):  # noqa: N818 - what a signal asks for
 class Stack:
     """`with Stack(data) as stack:` runs everything until the block ends."""
 
-    def __init__(self, data: Path, *, port: int | None = None, servers_only: bool = False) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        port: int | None = None,
+        servers_only: bool = False,
+        deliver: Mapping[str, float] | None = None,
+        s3: bool = False,
+    ) -> None:
         self.data = data.resolve()
+        self._deliver = deliver  # the pace of a delivery of our own; None: nothing is delivered
+        self._s3 = s3
         self._servers_only = servers_only
         self._port = port
         self._lock: IO[str] | None = None
@@ -120,6 +138,8 @@ class Stack:
             raise ConfigError(f"port {self._port} is in use; choose another with --port")
         ports = {name: free_port(remembered.get(name, 0)) for name in ("kafka", "controller", "redis", "mail")}
         ports["reports"] = free_port(port)
+        if self._s3:
+            ports |= {name: free_port(remembered.get(name, 0)) for name in s3.PORTS}
         self._write("ports.json", ports)
         self.endpoints = {
             "kafka": given.kafka or f"127.0.0.1:{ports['kafka']}",
@@ -138,7 +158,10 @@ class Stack:
             self._add("redis", _redis_command(self.data / "redis", ports["redis"]))
         # Whoever chose a count elsewhere means it; the default is made for clusters, not for one machine.
         count = given.partitions if "partitions" in given.model_fields_set else LOCAL_PARTITIONS
-        self._write(ENDPOINTS, {**self.endpoints, **mail, "partitions": count})
+        if self._s3:
+            self._add("s3", s3.command(self.data / "s3", ports))
+        delivery = {"destinations": self._destinations(given, ports)} if self._deliver is not None else {}
+        self._write(ENDPOINTS, {**self.endpoints, **mail, **delivery, "partitions": count})
         settings = settings_module.load(self.data)
         self.wait(START_SECONDS, f"Kafka at {settings.kafka}", lambda: _answers(settings))
         broker.create(settings)
@@ -155,9 +178,39 @@ class Stack:
             "--port",
             str(ports["reports"]),
         ]
+        if self._s3:
+            self.wait(
+                START_SECONDS, f"the S3 server at {self._bucket(ports).endpoint}", lambda: _made(self._bucket(ports))
+            )
         self._add("worker", worker)
         self._add("reports", reports)
+        if self._deliver is not None:
+            self._add("sync", [sys.executable, "-m", "deploy.cli", "sync", "--data", str(self.data)])
         self.wait(START_SECONDS, "the reports service", lambda: _healthy(self.url))
+
+    def _destinations(self, given: Settings, ports: dict[str, int]) -> dict[str, Any]:
+        """Those in the settings, and one of this machine's own unless there are some."""
+        target = self._bucket(ports) if self._s3 else DirectoryTarget(path=self.data / OBJECTS)
+        own = {
+            "target": target.model_dump(mode="json"),
+            "kinds": ["authentication", "network_access"],
+            **(self._deliver or {}),
+        }
+        return (
+            dict(given.destinations)
+            if given.destinations and not self._s3
+            else {**given.destinations, DESTINATION: own}
+        )
+
+    def _bucket(self, ports: dict[str, int]) -> BucketTarget:
+        return BucketTarget.model_validate(
+            {
+                "bucket": BUCKET,
+                "endpoint": f"http://127.0.0.1:{ports['s3.port']}",
+                "path_style": True,
+                "credentials": {"kind": "keys", "file": self.data / "s3" / s3.KEYS},
+            }
+        )
 
     def _add(self, name: str, command: list[str]) -> None:
         child = Child(name, command, self.data / "logs" / f"{name}.log")
@@ -196,6 +249,14 @@ def _answers(settings: Settings) -> bool:
     return True
 
 
+def _made(target: BucketTarget) -> bool:
+    try:
+        clients.make_bucket(target)
+    except (Unavailable, Refused):  # while it starts it refuses, too
+        return False
+    return True
+
+
 def _healthy(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:  # noqa: S310 - our own loopback URL
@@ -214,15 +275,17 @@ def until_signal() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def up(data: Path, *, port: int | None, before_ready: Callable[[Path], object] | None = None) -> None:
+def up(data: Path, *, port: int | None, s3: bool = False, before_ready: Callable[[Path], object] | None = None) -> None:
     """Run in the foreground until a signal; `ready URL` and a link to sign in with on standard output when everything answers."""
     until_signal()
     try:
-        with Stack(data, port=port) as stack:
+        with Stack(data, port=port, deliver=PACE, s3=s3) as stack:
             if before_ready is not None:
                 before_ready(stack.data)
             sys.stdout.write(f"ready {stack.url}/\nopen {Client(stack.settings()).link()}\n")
             sys.stdout.flush()
+            for name, destination in sorted(configured(stack.settings()).items()):
+                console.say(f"delivering to {destination.target.place} ({name}); `activity sync status` says how far")
             try:
                 while True:
                     stack.look()

@@ -9,7 +9,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from exporters.sinks.credentials import session
-from exporters.sinks.remedies import translated
+from exporters.sinks.remedies import code_of, translated
 from exporters.sinks.target import Ambient, BucketTarget
 from pipeline.errors import ConfigError
 
@@ -51,6 +51,18 @@ def connect(target: BucketTarget, timing: Timing, *, signed: bool = True) -> Any
         raise ConfigError(f"{target.place}: {error}; correct the target") from None
     except Exception as error:
         raise translated(error, target.place) from None
+
+
+def make_bucket(target: BucketTarget) -> None:
+    """Make the bucket if it is not there; only a server of our own is asked for that.  Raises Unavailable, Refused."""
+    client = connect(target, Timing(connect_seconds=1, read_seconds=5, attempts=1))
+    try:
+        client.create_bucket(Bucket=target.bucket)
+    except Exception as error:
+        if code_of(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise translated(error, target.place) from None
+    finally:
+        client.close()
 
 
 def bucket(target: BucketTarget) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 
 from exporters.access.hosts import loopback
@@ -21,12 +23,27 @@ def main(settings: Settings) -> None:
             f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; "
             "use 127.0.0.1, or set ACTIVITY_LOGIN_ISSUER"
         )
+    with _listen(settings) as listener:
+        _serve(settings, listener)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Before anything else is opened: the server itself says only in its log that a port is taken."""
+    host, port = settings.reports_host, settings.reports_port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"{host} port {port} cannot be listened on ({error.strerror}); choose another with --port, ACTIVITY_REPORTS_PORT or ACTIVITY_REPORTS_HOST"
+        ) from None
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
     service = Service(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             site.make(service),
-            host=settings.reports_host,
-            port=settings.reports_port,
             log_level="warning",
             proxy_headers=bool(settings.trusted_proxies),  # else anybody could choose the address in the audit
             forwarded_allow_ips=settings.trusted_proxies or None,
@@ -41,7 +58,7 @@ def main(settings: Settings) -> None:
     service.projector.on_problem = end
     service.start()
     try:
-        server.run()
+        server.run(sockets=[listener])
     finally:
         service.stop()
     if service.projector.problem is not None:

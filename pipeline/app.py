@@ -46,7 +46,12 @@ def make(settings: Settings) -> Worker:
     if off:
         raise ConfigError("; ".join(off))
     datadir = settings.data / "worker"
-    datadir.mkdir(parents=True, exist_ok=True)
+    try:
+        datadir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{datadir} cannot be written ({error.strerror}); choose another directory with --data"
+        ) from None
     app = Worker(
         settings.app_id,
         broker=[f"kafka://{one}" for one in settings.kafka.split(",")],
@@ -111,5 +116,10 @@ def main(settings: Settings) -> None:
     asyncio.set_event_loop(asyncio.new_event_loop())
     app = make(settings)
     if settings.worker_port:
-        start_http_server(settings.worker_port, addr="127.0.0.1", registry=app.metrics.registry)
+        try:
+            start_http_server(settings.worker_port, addr="127.0.0.1", registry=app.metrics.registry)
+        except OSError as error:
+            raise ConfigError(
+                f"127.0.0.1 port {settings.worker_port} cannot be listened on ({error.strerror}); choose another with --port or ACTIVITY_WORKER_PORT"
+            ) from None
     faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False).execute_from_commandline()

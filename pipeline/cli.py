@@ -23,13 +23,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 @app.command()
-def worker(data: Data = DEFAULT_DATA) -> None:
+def worker(
+    data: Data = DEFAULT_DATA,
+    port: Annotated[int | None, typer.Option("--port", help="Port of its /metrics on 127.0.0.1; 0: none")] = None,
+) -> None:
     """Turn events into rolling tables; several may run.  Example: activity worker --data .activity"""
     # The default collects the young generation every 700 objects: importing makes many that stay, a list of records thousands that die together.
     gc.set_threshold(100_000, 20, 100)
     from pipeline import app as worker_app
 
-    worker_app.main(settings_module.load(data))
+    worker_app.main(settings_module.load(data, worker_port=port))
 
 
 @topics_app.command("create")

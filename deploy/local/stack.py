@@ -136,7 +136,9 @@ class Stack:
         port = self._port if self._port is not None else remembered.get("reports", 0)
         if self._port and free_port(self._port) != self._port:
             raise ConfigError(f"port {self._port} is in use; choose another with --port")
-        ports = {name: free_port(remembered.get(name, 0)) for name in ("kafka", "controller", "redis", "mail")}
+        ports = {
+            name: free_port(remembered.get(name, 0)) for name in ("kafka", "controller", "redis", "mail", "worker")
+        }
         ports["reports"] = free_port(port)
         if self._s3:
             ports |= {name: free_port(remembered.get(name, 0)) for name in s3.PORTS}
@@ -167,7 +169,9 @@ class Stack:
         broker.create(settings)
         if self._servers_only:
             return
-        worker = [sys.executable, "-m", "deploy.cli", "worker", "--data", str(self.data)]
+        # Its /metrics; not among the endpoints, for further workers of this directory choose their own.
+        metrics = str(given.worker_port or ports["worker"])
+        worker = [sys.executable, "-m", "deploy.cli", "worker", "--data", str(self.data), "--port", metrics]
         reports = [
             sys.executable,
             "-m",

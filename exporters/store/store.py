@@ -47,6 +47,8 @@ class Store:
         """Open and, if need be, make the tables.  Raises ConfigError."""
         if urlsplit(url).scheme not in ("chdb", "http", "https", "clickhouse"):
             raise ConfigError(f"ACTIVITY_STORE={url}: give chdb:///path or http://user:password@host:8123/database")
+        if urlsplit(url).scheme == "chdb" and set("?#") & set(url):
+            raise ConfigError(f"{url}: the path of an embedded store cannot contain ? or #; choose another directory")
         store = cls(url, memory_bytes=memory_bytes)
         if urlsplit(url).scheme == "chdb":
             store._own(Path(urlsplit(url).path))

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.live, pytest.mark.xdist_group("idleness")]
 START = int(datetime(2026, 3, 25, tzinfo=UTC).timestamp() * 1000)
 WINDOW = {"from": "2026-03-01", "to": "2026-04-10", "tz": "UTC"}
 PARTITIONS = 8
-IDLE_PERIODS = 25
+IDLE_PERIODS = 15
 SHORT = {
     "ACTIVITY_IDLE_LEDGER_SECONDS": "0.1",
     "ACTIVITY_FRAGMENT_IDLE_SECONDS": "0.1",
@@ -73,13 +73,12 @@ def test_many_idle_periods_and_rebalances_change_no_cell(system):
     log = Changelog(system)
     eventually(lambda: log.grew() >= IDLE_PERIODS, seconds=120, look=system.stack.look)
     workers = Workers(system)  # the stack's own leaves
-    for _ in range(2):
-        joined = [workers.start(), workers.start()]
-        log.mark()
-        eventually(lambda: log.grew() >= 2 * IDLE_PERIODS, seconds=120)
-        for process in joined:
-            process.terminate()
-            assert workers.dies(process) == 0
+    joined = [workers.start(), workers.start()]
+    log.mark()
+    eventually(lambda: log.grew() >= 2 * IDLE_PERIODS, seconds=120)
+    for process in joined:
+        process.terminate()
+        assert workers.dies(process) == 0
     last = workers.start()
     try:
         log.mark()
@@ -97,12 +96,6 @@ def test_many_idle_periods_and_rebalances_change_no_cell(system):
     finally:
         last.terminate()
         last.wait()
-    restarted = workers.start()
-    try:
-        assert reports(system)[0] == now
-    finally:
-        restarted.terminate()
-        restarted.wait()
 
 
 def test_an_idle_ledger_moves_past_control_records_and_the_account_stays_exact(system):

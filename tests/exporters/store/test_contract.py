@@ -287,6 +287,8 @@ def test_a_server_that_is_away_or_a_word_that_is_no_url_is_one_clear_line(tmp_pa
         Store.open("http://127.0.0.1:9/activity", memory_bytes=MEMORY)
     with pytest.raises(ConfigError, match="give chdb:///path or http"):
         Store.open("postgres://x", memory_bytes=MEMORY)
+    with pytest.raises(ConfigError, match=r"cannot contain \? or #"):
+        Store.open(f"chdb://{tmp_path / 'a#b'}", memory_bytes=MEMORY)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         Store.open(f"chdb://{tmp_path / 'file' / 'store'}", memory_bytes=MEMORY)

@@ -17,6 +17,7 @@ from exporters.silence.notices import Notices, webhook
 from exporters.snapshots.snapshotter import Snapshotter
 from exporters.store.projector import Projector
 from exporters.store.store import Store
+from exporters.sync.desk import Desk
 from pipeline import topics
 from pipeline.errors import Unavailable
 from pipeline.metrics import Metrics
@@ -40,6 +41,7 @@ class Service:
         self.mailroom, self.watch = self.works.mailroom, self.works.watch
         self.snapshots = Snapshotter(settings, self.store, self.projector, self.source_ends, self.metrics)
         self.access = Access(settings, self.metrics)
+        self.desk = Desk(settings)
         self.replays = Replays(settings)
         ways = {"mail": mails(settings), "webhook": webhook(settings) if settings.silence_webhook else None}
         self.notices = Notices({name: way for name, way in ways.items() if way is not None})
@@ -62,6 +64,7 @@ class Service:
         return [
             self.projector,
             self.access.journal,
+            self.desk.journal,
             self.access.audit,
             self.access.uses,
             *self.works.threads(),

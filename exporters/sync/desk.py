@@ -148,18 +148,22 @@ class Desk:
     def put(self, name: str, content: dict[str, Any]) -> Destination:
         """Make or change a destination.  Raises ConfigError, RequestError, Unavailable."""
         if name in self._settings.destinations:
-            raise RequestError(f"destination {name} is in the settings of this system; change it there", status=409)
+            raise RequestError(
+                f"destination {name} is in the settings of this system; change it there", status=409, code="conflict"
+            )
         destination = parse(name, content)
         for other, known in self.destinations().items():
             if other != name and known.target.place == destination.target.place:
-                raise RequestError(f"destination {other} already delivers to {known.target.place}", status=409)
-        self.journal.write(f"destination/{name}", destination.model_dump_json(exclude_defaults=True).encode())
+                raise RequestError(
+                    f"destination {other} already delivers to {known.target.place}", status=409, code="conflict"
+                )
+        self.journal.write(f"destination/{name}", destination.model_dump_json().encode())
         return destination
 
     def remove(self, name: str) -> None:
         """Raises RequestError, Unavailable."""
         if name not in self._contents:
-            raise RequestError(f"there is no destination {name} that was made here", status=404)
+            raise RequestError(f"there is no destination {name} that was made here", status=404, code="not_found")
         self.journal.write(f"destination/{name}", None)
 
     def pause(self, name: str, *, by: str = "", note: str = "") -> None:
@@ -174,7 +178,7 @@ class Desk:
         known = self.destinations()
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
-            raise RequestError(f"there is no destination {name}; there are: {names}", status=404)
+            raise RequestError(f"there is no destination {name}; there are: {names}", status=404, code="not_found")
 
     def paused(self, name: str) -> Paused | None:
         with self.journal.changed:

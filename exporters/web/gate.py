@@ -40,7 +40,7 @@ ADMINS_BELOW = (
     "/inbox",
 )
 # Asked by the page itself, again and again; only their refusals are news.
-SILENT = ("/events", "/overview/numbers", "/settings/reports/runs", "/settings/reports/window")
+SILENT = ("/events", "/settings/sync/list", "/overview/numbers", "/settings/reports/runs", "/settings/reports/window")
 # More than any form or question needs; files do not come this way.
 MAX_BODY_BYTES = 256 << 10
 

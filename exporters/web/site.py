@@ -14,7 +14,17 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from exporters.service import Service
-from exporters.web import api, api_access, api_numbers, api_rejects, api_schedules, api_silence, api_users, live
+from exporters.web import (
+    api,
+    api_access,
+    api_destinations,
+    api_numbers,
+    api_rejects,
+    api_schedules,
+    api_silence,
+    api_users,
+    live,
+)
 from exporters.web.asks import HiddenError
 from exporters.web.contract import Described, allowed
 from exporters.web.forms import genuine
@@ -29,6 +39,7 @@ from exporters.web.pages import (
     schedules,
     sign_in,
     sign_ins,
+    sync,
     tokens,
     users,
 )
@@ -93,6 +104,7 @@ def make(service: Service) -> Described:
 
     app.include_router(api.routes(service))
     app.include_router(api_access.routes(service))
+    app.include_router(api_destinations.routes(service))
     app.include_router(api_schedules.routes(service))
     app.include_router(api_numbers.routes(service))
     app.include_router(api_users.routes(service, orders))
@@ -108,6 +120,7 @@ def make(service: Service) -> Described:
         reports.routes(service, views),
         schedules.routes(service, views),
         inbox.routes(service, views),
+        sync.routes(service, views),
         tokens.routes(service, views),
         audit.routes(service, views),
         preferences.routes(),

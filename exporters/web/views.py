@@ -32,6 +32,7 @@ NAVIGATION = (
     ("/rejects", "Rejects"),
     ("/settings/reports", "Reports"),
     ("/settings/schedules", "Schedules"),
+    ("/settings/sync", "S3 sync"),
     ("/settings/tokens", "Tokens"),
     ("/settings/audit", "Audit"),
     (INBOX, "Inbox"),

@@ -45,7 +45,12 @@ class Guarded:
             "login_domains": "corp.example, @other.example",
             "login_attempts_per_minute": 300,
         }
-        (data / "activity.toml").write_text("".join(f"{k} = {_toml(v)}\n" for k, v in values.items()))
+        lines = [
+            *(f"{k} = {_toml(v)}" for k, v in values.items()),
+            "[destinations.fixed]",
+            f'target = "{data / "objects"}"',
+        ]
+        (data / "activity.toml").write_text("\n".join(lines))
         self.settings = settings_module.load(data)
         self.service = Child(
             "guarded", [sys.executable, "-m", "deploy.cli", "reports", "--data", str(data)], data / "log"

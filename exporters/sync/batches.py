@@ -41,12 +41,16 @@ class _Version(msgspec.Struct):
 
 
 _version = msgspec.json.Decoder(_Version)
+# How nearly every event begins that says which version it has.
+_VERSION_ONE = (
+    b'{"version":1,',
+    b'{"event_type":"network_access","event":{"version":1,',
+    b'{"event_type":"authentication","event":{"version":1,',
+)
 
 
 def version_of(value: bytes) -> int:
     """The schema version that an event says it has; 1 if it says nothing."""
-    if b'"version":1,' in value[:80]:
-        return 1
     if b'"version"' not in value:
         return 1
     try:
@@ -59,14 +63,13 @@ def version_of(value: bytes) -> int:
 
 @dataclass(slots=True)
 class Batch:
-    """What lies in [first, end) of one partition so far.  `size` is the JSON, `held` the memory; times of events and records in UTC ms."""
+    """What lies in [first, end) of one partition so far.  `size` is the JSON; times of events and records in UTC ms."""
 
     first: int
     end: int
     lines: list[bytes] = field(default_factory=list)
     rejects: list[bytes] = field(default_factory=list)
     size: int = 0
-    held: int = 0
     duplicates: int = 0
     filtered: int = 0
     records: int = 0
@@ -79,6 +82,11 @@ class Batch:
     @property
     def empty(self) -> bool:
         return self.end == self.first
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory."""
+        return self.size + LINE_BYTES * (len(self.lines) + len(self.rejects))
 
 
 class Former:
@@ -102,60 +110,65 @@ class Former:
 
         `limit`, an offset, is given when the batch's range is known beforehand: then nothing else ends it.
         """
-        line, filters = self._line, self._filters
-        cut_events, cut_bytes = self._destination.cut_events, self._destination.cut_bytes
-        lines = batch.lines
-        for n, (record, event) in enumerate(zip(records, verdicts, strict=True)):
-            value = record.value
-            if limit is not None:
-                if record.offset >= limit:
-                    return n
-            elif (
-                batch.size >= cut_bytes
-                or len(lines) + len(batch.rejects) >= cut_events
-                or self._turns(batch, record, event)
-            ):
-                batch.full = True
-                return n
-            if not batch.timestamp:
-                batch.timestamp = record.timestamp
-            batch.end = record.offset + 1
-            batch.records += 1
+        line, filters, windows = self._line, self._filters, self._windows
+        free = limit is None
+        most_lines, most_bytes = self._destination.cut_events - len(batch.rejects), self._destination.cut_bytes
+        lines, say = batch.lines, batch.lines.append
+        size, least, most, version = 0, batch.min_time, batch.max_time, batch.version
+        room = most_bytes - batch.size
+        taken = 0
+        # This loop runs once per event.
+        for record, event in zip(records, verdicts, strict=True):
+            if free:
+                if size >= room or len(lines) >= most_lines:
+                    break
+                if windows and batch.timestamp and keys.window_of(record.timestamp) != keys.window_of(batch.timestamp):
+                    batch.full = True
+                    break
+            elif record.offset >= limit:  # type: ignore[operator]
+                break
             if event is None:
                 batch.duplicates += 1
             elif event.__class__ is Rejected:
-                self._reject(batch, record, event)
-            elif filters and not self._wanted(event):
-                batch.filtered += 1
+                size += self._reject(batch, record, event)
+                most_lines -= 1
             else:
-                text = line(value, event)
-                lines.append(text)
-                batch.size += len(text) + 1
-                batch.held += len(text) + LINE_BYTES
-                time = event.time
-                if not batch.max_time or time > batch.max_time:
-                    batch.max_time = time
-                if not batch.min_time or time < batch.min_time:
-                    batch.min_time = time
-        batch.full = limit is None and (batch.size >= cut_bytes or len(lines) + len(batch.rejects) >= cut_events)
-        return len(records)
+                value = record.value
+                if free:
+                    own = 1 if value.startswith(_VERSION_ONE) else version_of(value)
+                    if own != version:
+                        if version:
+                            batch.full = True
+                            break
+                        version = own
+                if filters and not self._wanted(event):
+                    batch.filtered += 1
+                else:
+                    text = line(value, event)
+                    say(text)
+                    size += len(text) + 1
+                    time = event.time
+                    if time > most:
+                        most = time
+                    if time < least or not least:
+                        least = time
+            taken += 1
+            if not batch.timestamp:
+                batch.timestamp = record.timestamp
+        if taken:
+            batch.end = records[taken - 1].offset + 1
+        batch.records += taken
+        batch.size += size
+        batch.min_time, batch.max_time, batch.version = least, most, version
+        batch.full = batch.full or (free and (size >= room or len(lines) >= most_lines))
+        return taken
 
     def _wanted(self, event: Any) -> bool:
         window = self._event_window
         return (window is None or window[0] <= event.time < window[1]) and envelopes.wanted(event, **self._sets)
 
-    def _turns(self, batch: Batch, record: Any, event: Any) -> bool:
-        """Whether this record begins something new: another schema version, or in the vendor's naming another window."""
-        if self._windows and batch.timestamp and keys.window_of(record.timestamp) != keys.window_of(batch.timestamp):
-            return True
-        if event is None or event.__class__ is Rejected:
-            return False
-        version = version_of(record.value)
-        if not batch.version:
-            batch.version = version
-        return version != batch.version
-
-    def _reject(self, batch: Batch, record: Any, rejected: Rejected) -> None:
+    def _reject(self, batch: Batch, record: Any, rejected: Rejected) -> int:
+        """Add one; returns its size."""
         value = record.value
         told: dict[str, Any] = {
             "reason": rejected.reason.value,
@@ -170,8 +183,7 @@ class Former:
             told["value_base64"] = base64.b64encode(value).decode()
         text = msgspec.json.encode(told)
         batch.rejects.append(text)
-        batch.held += len(text) + LINE_BYTES
-        batch.size += len(text) + 1
+        return len(text) + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,11 @@ _NETWORK = (
 def authentication_line(value: bytes, event: Authentication) -> bytes:
     """The line of a valid sign-in."""
     # A reason outside the list is `unknown` to the model; only then does the document change.
-    if b"\n" not in value and b"\r" not in value and event.reason != "unknown":
+    if event.reason != "unknown" and b"\n" not in value and b"\r" not in value:
         if value.startswith(_SIGN_IN):
             return value
         if b'"event_type"' not in value:
-            return b'{"event_type":"authentication","event":' + value + b"}"
+            return b'{"event_type":"authentication","event":%b}' % value
     return dumps(authentication_document(value))
 
 

@@ -223,6 +223,11 @@ class AuthenticationEvent(Struct, gc=False):
     id: Text = None
 
 
+class _AuthenticationEnvelope(Struct, gc=False):
+    event_type: Literal["authentication"]
+    event: AuthenticationEvent
+
+
 # Every way in which resolvers, operating systems and gateways say that a name did not resolve.
 _DNS = re.compile(
     r"dns_error|nxdomain|servfail|no such host|host not found|unknown host|could not resolve|can(?:'|no)t resolve|failed to resolve"
@@ -252,6 +257,8 @@ _any = msgspec.json.Decoder()
 _connector_log = msgspec.json.Decoder(ConnectorLog)
 _closed_connector_log = msgspec.json.Decoder(_closed(ConnectorLog))
 _network_envelope = msgspec.json.Decoder(_NetworkEnvelope)
+_closed_authentication = msgspec.json.Decoder(_closed(AuthenticationEvent))
+_closed_authentication_envelope = msgspec.json.Decoder(_closed(_AuthenticationEnvelope))
 # By id, as people mostly come with both: the e-mail as written, and the principal.
 _people: dict[str | None, tuple[str | None, Principal]] = {}
 
@@ -283,15 +290,29 @@ def decode_connections(records: Iterable[Any]) -> list[Connection | Rejected]:
 
 def decode_authentications(records: Iterable[Any]) -> list[Authentication | Rejected]:
     """One outcome per record of the authentications topic."""
+    bare, wrapped = _closed_authentication.decode, _closed_authentication_envelope.decode
     outcomes: list[Authentication | Rejected] = []
+    say = outcomes.append
     for record in records:
-        if record.value is None:
-            outcomes.append(Rejected(Reason.NOT_JSON))
+        value, timestamp = record.value, record.timestamp
+        if value is None:
+            say(Rejected(Reason.NOT_JSON))
             continue
         try:
-            outcomes.append(decode_authentication(record.value, record.timestamp))
+            if len(value) <= MAX_VALUE_BYTES:
+                try:
+                    if value.startswith(b'{"event_type"'):
+                        event, path = wrapped(value).event, "$.event"
+                    else:
+                        event, path = bare(value), "$"
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    pass
+                else:
+                    say(_of_authentication(event, timestamp, path))
+                    continue
+            say(decode_authentication(value, timestamp))
         except Rejected as rejected:
-            outcomes.append(rejected)
+            say(rejected)
     return outcomes
 
 
@@ -617,19 +638,30 @@ def _amount(text: Text, path: str) -> int:
 
 
 def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str) -> Authentication:
-    action, user = event.action, event.action.user
-    if not (user.id or user.email):
+    """Once per sign-in: the caches are asked here, the functions behind them only on a miss."""
+    action = event.action
+    user, address, result, own = action.user, action.client_ip, action.result, event.id
+    id_, email = user.id, user.email
+    known = _people.get(id_)
+    if known is not None and known[0] == email:
+        principal = known[1]
+    elif id_ or email:
+        principal = _person(id_, email)
+    else:
         raise Rejected(Reason.MISSING_FIELD, f"{path}.action.user")
-    _address(action.client_ip, f"{path}.action.client_ip")
-    result = action.result or "success"
-    reason = ""
+    if address and address not in addresses.cache:
+        _address(address, f"{path}.action.client_ip")
+    try:
+        time = times.parse(event.time)
+    except (ValueError, OverflowError):
+        time = _instant(event.time, timestamp, f"{path}.time")
+    if not times.EARLIEST_MS <= time <= timestamp + times.AHEAD_MS:
+        raise Rejected(Reason.BAD_TIME, f"{path}.time")
+    reason: Text = ""
     if result == "failure":
-        reason = action.reason if action.reason in FAILURE_REASONS else "unknown"
+        reason = action.reason
+        if reason not in FAILURE_REASONS:
+            reason = "unknown"
     return Authentication(
-        principal=_person(user.id, user.email),
-        time=_instant(event.time, timestamp, f"{path}.time"),
-        type=action.type,
-        result=result,
-        reason=reason or "",
-        id=OWN + event.id if event.id else "",
+        principal, time, action.type, result or "success", reason or "", "own\0" + own if own else ""
     )

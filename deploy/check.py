@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 
 from exporters import redis
 from exporters.client import Client
+from exporters.sync.desk import following
 from pipeline import broker, topics
 from pipeline.errors import Problem, Unavailable
 from pipeline.model.wire import Ledger, decode_point
@@ -30,6 +31,7 @@ class Findings:
     rejected: dict[str, int] = field(default_factory=dict)
     worker_lag: int = 0
     store_lag: dict[str, int] = field(default_factory=dict)
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -42,6 +44,7 @@ def check(settings: Settings) -> Findings:
     found.off += broker.check(settings)
     if not found.off:
         read_ledgers(settings, found)
+        _deliveries(settings, found)
     _redis(settings, found)
     _reports(settings, found)
     return found
@@ -99,6 +102,21 @@ def _one(found: Findings, tp: TopicPartition, ledger: Ledger | None, end: int, t
         found.off.append(
             f"{where}: the topic was recreated under the worker: choose another ACTIVITY_APP_ID, run `activity topics create`, delete the store's folder"
         )
+
+
+def _deliveries(settings: Settings, found: Findings) -> None:
+    with following(settings) as desk:
+        summaries = [desk.summary(name, destination) for name, destination in sorted(desk.destinations().items())]
+    for one in summaries:
+        found.deliveries.append(msgspec.to_builtins(one))
+        if one.state == "nobody delivers":
+            found.off.append(f"destination {one.name}: nobody delivers; start `activity sync`")
+        elif one.problem:
+            found.off.append(f"destination {one.name}: {one.problem}")
+        if one.lost_records:
+            found.off.append(
+                f"destination {one.name}: {one.lost_records} records were lost to retention before they were delivered: lengthen the topic's retention"
+            )
 
 
 def _redis(settings: Settings, found: Findings) -> None:

@@ -122,6 +122,17 @@ def bench_report(
     bench_report.run(days, users)
 
 
+@bench_app.command("sync")
+def bench_sync(
+    events: Annotated[int, typer.Option("--events", help="How many sign-ins go through the steps")] = 200_000,
+    lag: Annotated[int, typer.Option("--lag", help="How many a whole process catches up with; 0: none")] = 1_000_000,
+) -> None:
+    """How fast events become objects, step by step and as a whole.  Example: activity bench sync --lag 1000000"""
+    from deploy import bench_sync
+
+    bench_sync.run(events, lag)
+
+
 def main() -> None:
     console.guarded(lambda: app(standalone_mode=True))
 

@@ -11,6 +11,8 @@ from deploy.cli import app
 from exporters.reports.build import KINDS
 from exporters.reports.columns import ACTIVE, INACTIVE
 from exporters.snapshots import shelf
+from exporters.sync import desk
+from exporters.sync.destinations import Destination
 from pipeline.metrics import CATALOGUE
 from pipeline.model import wire
 from pipeline.model.events import Reason
@@ -62,6 +64,16 @@ def reference() -> str:
             "meaning",
             rows=[(f"`{PREFIX}{n.upper()}`", f"`{f.default}`", f.description) for n, f in fields],
         ),
+        "## Destinations\n\nWhere `activity sync` delivers; [sync.md](sync.md) shows how to set one up.\n\n"
+        + table(
+            "setting",
+            "default",
+            "meaning",
+            rows=[
+                (f"`{n}`", "required" if f.is_required() else f"`{f.default}`", f.description)
+                for n, f in Destination.model_fields.items()
+            ],
+        ),
         "## Reports\n\n" + table("kind", "question", rows=KINDS.items()),
         "### Columns of Active Users\n\n" + table("column", "meaning", rows=[(f"`{c.name}`", c.help) for c in ACTIVE]),
         "### Columns of Inactive Users\n\n"
@@ -69,6 +81,7 @@ def reference() -> str:
         "## Snapshots in Redis\n\n" + "```\n" + (shelf.__doc__ or "").strip() + "\n```",
         "## Reject reasons\n\n" + table("reason", "meaning", rows=[(f"`{r.value}`", r.help) for r in Reason]),
         "## Topics\n\n" + table("topic", "key", "settings", "content", rows=topics),
+        "## Keys of the sync's topic\n\n" + (desk.__doc__ or "").split("\n\n", 2)[2].strip(),
         "## Changelogs\n\n```\n" + (wire.__doc__ or "").strip() + "\n```",
         *(
             f"### Rollup of {name}\n\n"

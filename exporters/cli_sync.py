@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ import typer
 
 from pipeline import console
 from pipeline import settings as settings_module
-from pipeline.errors import EXIT_REQUEST, RequestError, Unavailable
+from pipeline.errors import EXIT_REQUEST, RequestError
 from pipeline.settings import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ app.add_typer(sync_app, name="sync")
 def sync(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
     """Deliver events to the configured destinations, until a signal.  Example: activity sync --data .activity"""
     if context.invoked_subcommand is None:
+        # As for the worker: importing makes many objects that stay, a list of records thousands that die together.
+        gc.set_threshold(100_000, 20, 100)
         from exporters.sync import app as process
 
         process.main(settings_module.load(data))
@@ -38,27 +40,10 @@ def sync(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
 Name = Annotated[str, typer.Argument(help="The destination's name")]
 
 
-@contextmanager
-def _desk(data: Path) -> Iterator[Desk]:
-    """The topic of the sync, read to its end."""
-    from exporters.sync.desk import Desk
-    from pipeline import clock
+def _desk(data: Path) -> AbstractContextManager[Desk]:
+    from exporters.sync import desk
 
-    settings = settings_module.load(data)
-    settings.needs("kafka")
-    desk = Desk(settings)
-    desk.journal.start()
-    deadline = clock.monotonic() + 10
-    try:
-        while not desk.journal.ready:
-            if clock.monotonic() > deadline:
-                raise Unavailable(
-                    f"Kafka at {settings.kafka} does not hand out the state of the sync; run `activity topics check`"
-                )
-            clock.pause(0.05)
-        yield desk
-    finally:
-        desk.journal.stop()
+    return desk.following(settings_module.load(data))
 
 
 @sync_app.command("status")

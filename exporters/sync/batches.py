@@ -125,7 +125,7 @@ class Former:
                 if windows and batch.timestamp and keys.window_of(record.timestamp) != keys.window_of(batch.timestamp):
                     batch.full = True
                     break
-            elif record.offset >= limit:  # type: ignore[operator]
+            elif record.offset >= limit:
                 break
             if event is None:
                 batch.duplicates += 1

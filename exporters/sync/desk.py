@@ -12,6 +12,8 @@ All of it lies on one compact topic, so that every sync, every reports service a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -19,7 +21,7 @@ import msgspec
 from exporters.journal import Journal
 from exporters.sync.destinations import Destination, configured, parse
 from pipeline import clock, topics
-from pipeline.errors import ConfigError, RequestError
+from pipeline.errors import ConfigError, RequestError, Unavailable
 from pipeline.settings import Settings
 
 # A process that has said nothing for this long is gone.
@@ -79,6 +81,28 @@ class Summary(msgspec.Struct, frozen=True):
     problem: str
     since: int
     partitions: list[LaneState]
+
+
+READY_SECONDS = 10.0
+
+
+@contextmanager
+def following(settings: Settings) -> Iterator[Desk]:
+    """The topic, read to its end, for a moment.  Raises Unavailable."""
+    settings.needs("kafka")
+    desk = Desk(settings)
+    desk.journal.start()
+    deadline = clock.monotonic() + READY_SECONDS
+    try:
+        while not desk.journal.ready:
+            if clock.monotonic() > deadline:
+                raise Unavailable(
+                    f"Kafka at {settings.kafka} does not hand out the state of the sync; run `activity topics check`"
+                )
+            clock.pause(0.02)
+        yield desk
+    finally:
+        desk.journal.stop()
 
 
 class Desk:

@@ -662,6 +662,4 @@ def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str) ->
         reason = action.reason
         if reason not in FAILURE_REASONS:
             reason = "unknown"
-    return Authentication(
-        principal, time, action.type, result or "success", reason or "", "own\0" + own if own else ""
-    )
+    return Authentication(principal, time, action.type, result or "success", reason or "", "own\0" + own if own else "")

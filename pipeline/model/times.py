@@ -18,25 +18,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
 
-# The one spelling that the S3 form documents, 2026-03-27T10:00:00.123456+00:00, is told by its length and its signs; the minutes seen lately, UTC ms.
+# The one spelling that the S3 form documents, 2026-03-27T10:00:00.123456+00:00: the library reads it five times as fast as the pattern, but takes more
+# than we do, so its signs are looked at first.
 _USUAL = 32
-_minutes: dict[str, int] = {}
-MINUTES = 10_000
+_from_iso = datetime.fromisoformat
 
 
 def parse(text: str) -> int:
     """ISO 8601 with an offset, Z or "UTC".  Raises ValueError, also if the offset is missing: a local time is not an instant."""
-    if len(text) == _USUAL and text.endswith("+00:00") and text[10] == "T" and text[19] == "." and text.isascii():
-        minute = _minutes.get(text[:17])
-        rest = text[17:19] + text[20:26]
-        if minute is not None and rest.isdigit() and rest < "60":
-            return minute + int(rest[:5])
-        if minute is None:
-            at = _parse(text)
-            if len(_minutes) >= MINUTES:
-                _minutes.clear()
-            _minutes[text[:17]] = at // 60_000 * 60_000
-            return at
+    if len(text) == _USUAL and text[26:] == "+00:00" and text[19] == "." and text[10] == "T" and text[7] == "-":
+        return (_from_iso(text) - _EPOCH) // _MS
     return _parse(text)
 
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from exporters.sync import lane, notices
-from exporters.sync.desk import Desk
+from exporters.sync.desk import following
 from exporters.sync.steps import Step
 from tests.live.syncing import KILLED, QUICK, Servers, complete, delivered, dies, same
 from tests.live.system import eventually
@@ -158,14 +158,9 @@ def test_an_episode_is_told_once_when_it_begins_and_once_when_it_is_over(servers
 
 
 def summary_of(servers, syncing):
-    desk = Desk(syncing.settings)
-    desk.journal.start()
-    eventually(lambda: desk.journal.ready)
-    try:
+    with following(syncing.settings) as desk:
         ((name, destination),) = desk.destinations().items()
         return desk.summary(name, destination)
-    finally:
-        desk.journal.stop()
 
 
 def test_a_paused_delivery_says_so_in_its_manifest_and_goes_on_where_it_was(servers, tmp_path):

@@ -48,7 +48,8 @@ def page(made) -> str:
     parts = [HEAD.format(about=made["info"]["description"], anywhere=anywhere)]
     for room, routes in groupby(operations(made), key=lambda o: _room(o[0])):
         parts.append(f"## {room.capitalize()}\n")
-        parts += [_route(made, *route) for route in routes]
+        # What takes something away comes last: the examples run in this order.
+        parts += [_route(made, *route) for route in sorted(routes, key=lambda o: o[1] == "delete")]
     asked = {o["requestBody"]["content"][JSON]["schema"]["$ref"] for _, _, o in operations(made) if "requestBody" in o}
     parts.append("## Shapes\n")
     for name, model in made["components"]["schemas"].items():

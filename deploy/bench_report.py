@@ -54,15 +54,23 @@ def run(days: int, users: int = USERS) -> None:
         })  # fmt: skip
 
 
-def fill(store: Store, *, users: int, days: int, advance: Callable[[int], None] = lambda _n: None) -> int:
-    """The same rows each time; returns how many."""
+def fill(
+    store: Store,
+    *,
+    users: int,
+    days: int,
+    start_ms: int = START_MS,
+    advance: Callable[[int], None] = lambda _n: None,
+) -> int:
+    """The same rows each time, from a midnight of UTC on; returns how many."""
     templates = [_day(users, seed) for seed in range(DIFFERENT_DAYS)]
     count = 0
     for day in range(days):
         rows = templates[day % DIFFERENT_DAYS]
-        shift = pa.scalar(day * DAY_MS // 1000, pa.int64())
+        moved = start_ms - START_MS + day * DAY_MS
+        shift = pa.scalar(moved // 1000, pa.int64())
         bucket = pc.add(rows["bucket"].cast(pa.int64()), shift).cast(pa.timestamp("s", "UTC"))
-        last = pc.add(rows["last_access"], pa.scalar(day * DAY_MS, pa.int64()))
+        last = pc.add(rows["last_access"], pa.scalar(moved, pa.int64()))
         version = pc.add(rows["version"], pa.scalar(count, pa.uint64()))
         for name, column in (("bucket", bucket), ("last_access", last), ("version", version)):
             rows = rows.set_column(rows.schema.get_field_index(name), CONNECTIONS.field(name), column)

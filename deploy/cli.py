@@ -133,6 +133,20 @@ def bench_sync(
     bench_sync.run(events, lag)
 
 
+@bench_app.command("web")
+def bench_web(
+    rate: Annotated[int, typer.Option("--rate", help="Events per second meanwhile")] = 5_000,
+    seconds: Annotated[int, typer.Option("--seconds", min=5, help="For how long")] = 60,
+    users: Annotated[int, typer.Option("--users", min=100, help="People in the store")] = 10_000,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days of them")] = 30,
+    viewers: Annotated[int, typer.Option("--viewers", min=0, help="Browsers on the event stream")] = 100,
+) -> None:
+    """How fast pages and snapshots answer while events arrive.  Example: activity bench web --seconds 30"""
+    from deploy import bench_web
+
+    bench_web.run(rate, seconds, users, days, viewers)
+
+
 def main() -> None:
     console.guarded(lambda: app(standalone_mode=True))
 

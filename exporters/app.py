@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import uvicorn
 
@@ -40,6 +41,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
+    # Threads that compute in Python hand over after a millisecond, not five: an answer passes through several such hands.
+    sys.setswitchinterval(0.001)
     service = Service(settings)
     server = uvicorn.Server(
         uvicorn.Config(

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.snapshots.everyone import Census, Everyone
@@ -40,8 +40,8 @@ log = logs.logger("snapshots")
 
 Ends = dict[str, dict[int, int]]
 MARKS = 600
-# Between the looks at the store the processor belongs to others at least as long as a look took.
-REST = 1.0
+# Between the looks at the store the processor belongs to others at least half as long as a look took.
+REST = 0.5
 
 
 class Moment(NamedTuple):
@@ -255,7 +255,7 @@ def _authentication(outcomes: dict[tuple[str, str, str], int], head: Callable[..
         "by_type": by_type,
     }
     rows = [
-        orjson.dumps({"type": t, "result": r, "reason": reason or None, "count": many})
+        msgspec.json.encode({"type": t, "result": r, "reason": reason or None, "count": many})
         for (t, r, reason), many in outcomes.items()
     ]
     return Snapshot(head(AUTHENTICATION_KIND, len(rows), totals), list(outcomes), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
@@ -16,6 +17,10 @@ from exporters.web.gate import person_of
 
 # Proxies close silent connections after a minute.
 ALIVE_SECONDS = 20.0
+# Numbers change for everybody at once; their pages ask for them one after the other within so long.
+SPREAD_SECONDS = 1.0
+GOLDEN = 0.618034
+_turns = itertools.count()
 
 
 def routes(service: Service) -> APIRouter:
@@ -32,6 +37,7 @@ def routes(service: Service) -> APIRouter:
 
 async def _changes(service: Service, person: Person) -> AsyncIterator[str]:
     changed, loop = asyncio.Event(), asyncio.get_running_loop()
+    turn = next(_turns) * GOLDEN % 1 * SPREAD_SECONDS
     what: set[str] = set()
     far: dict[str, Progress] = {}  # the newest word on each run that is being made
 
@@ -62,6 +68,8 @@ async def _changes(service: Service, person: Person) -> AsyncIterator[str]:
             changed.clear()
             news = sorted(what)
             what.clear()
+            if news == ["numbers"]:
+                await asyncio.sleep(turn)
             for event in news:
                 yield f"event: {event}\ndata: changed\n\n"
             said = list(far.values())

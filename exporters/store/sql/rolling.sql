@@ -1,6 +1,6 @@
 -- One row per person of a rolling window: settled days as they were added up before, everything else from the fragments themselves.
 SELECT person, last_, ok_, dns_, other_, transferred_, received_, relayed_, direct_, length(merged) AS addresses_,
-  arrayMap(x -> x.1, arraySlice(arraySort(x -> (-toInt64(x.2), x.1), arrayZip(mapKeys(merged), mapValues(merged))), 1, 10)) AS top
+  arraySlice(arrayPartialSort((address, n) -> (-toInt64(n), address), 10, mapKeys(merged), mapValues(merged)), 1, 10) AS top
 FROM (
   SELECT if(account_email != '', account_email, if(email != '', email, id)) AS person, max(last_ms) AS last_, sum(ok) AS ok_, sum(dns) AS dns_, sum(other) AS other_,
     sum(transferred) AS transferred_, sum(received) AS received_, sum(relayed) AS relayed_, sum(direct) AS direct_, sumMap(counts) AS merged

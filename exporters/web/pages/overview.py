@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,14 +17,35 @@ from exporters.snapshots.shapes import WINDOWS, WindowName
 from exporters.snapshots.snapshotter import Moment, behind_seconds
 from exporters.web import charts
 from exporters.web.views import Views, zone_of
+from pipeline import clock
 
 PAGE = "/overview"
 SHOWN_SPEAKERS = 25
+# Whoever asks within the same second sees the same numbers; so many zones and windows are kept.
+SAME_MS = 1000
+KEPT = 64
 NAMES: dict[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+
+
+class Lately:
+    """The part that moves, made once for all who look at the same moment.  Nothing in it is anybody's own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: OrderedDict[tuple[Any, ...], Response] = OrderedDict()
+
+    def get(self, about: tuple[Any, ...], make: Callable[[], Response]) -> Response:
+        with self._lock:  # the others wait for the one who makes it
+            if about not in self._made:
+                self._made[about] = make()
+                while len(self._made) > KEPT:
+                    self._made.popitem(last=False)
+            return self._made[about]
 
 
 def routes(service: Service, views: Views) -> APIRouter:
     pages = APIRouter(include_in_schema=False)
+    lately = Lately()
 
     def shown(request: Request) -> dict[str, Any]:
         moment, asked = service.snapshots.moment, request.query_params.get("window")
@@ -55,7 +79,14 @@ def routes(service: Service, views: Views) -> APIRouter:
 
     @pages.get(f"{PAGE}/numbers")
     def numbers(request: Request) -> Response:
-        return views.page(request, "_overview.html", percent=percent, **shown(request))
+        moment = service.snapshots.moment
+        about = (
+            moment.version if moment else 0,
+            zone_of(request),
+            request.query_params.get("window", "")[:3],
+            clock.now_ms() // SAME_MS,
+        )
+        return lately.get(about, lambda: views.page(request, "_overview.html", percent=percent, **shown(request)))
 
     return pages
 

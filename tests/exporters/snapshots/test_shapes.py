@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from exporters.snapshots.everyone import Everyone, Member
 from exporters.snapshots.quarters import _runs
 from exporters.snapshots.shapes import Head, Snapshot, active_row, active_rows, active_totals, edges
 
-COUNT = st.integers(0, 2**40)
+COUNT = st.integers(0, 2**64 - 1)
 PEOPLE = st.builds(
     Active,
     st.text(min_size=1),
@@ -92,5 +93,9 @@ def test_changed_quarter_hours_are_all_read_again(quarters):
     assert runs == sorted(runs)
 
 
-def test_the_end_of_a_snapshot_is_json():
-    assert json.loads(json.dumps(active_row(Active("x", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, []))))["percent_relay"] is None
+@given(st.lists(PEOPLE, max_size=5))
+def test_rows_and_totals_are_json_however_large(people):
+    assert [json.loads(row) for row in active_rows(people)] == [active_row(p) for p in people]
+    assert json.loads(msgspec.json.encode(active_totals(people)))["total_bytes"] == sum(
+        p.transferred + p.received for p in people
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from exporters import cli as exporters_cli
 from exporters import cli_sync
@@ -14,7 +16,7 @@ from pipeline import cli as pipeline_cli
 from pipeline import cli_intake, console
 from pipeline import settings as settings_module
 from pipeline.cli import Data, Json
-from pipeline.errors import EXIT_REQUEST
+from pipeline.errors import EXIT_CONFIG, EXIT_REQUEST
 from pipeline.intake.places import OPENERS, Objects, Way
 from pipeline.settings import DEFAULT_DATA
 
@@ -148,7 +150,21 @@ def bench_web(
 
 
 def main() -> None:
-    console.guarded(lambda: app(standalone_mode=True))
+    console.guarded(_run)
+
+
+def _run() -> None:
+    """What is wrong on the command line is one line, too."""
+    try:
+        code = app(standalone_mode=False, prog_name="activity")
+    except TyperException as error:
+        words = error.format_message().replace("\n", " ")
+        if words:  # without any verb the help was printed instead
+            context = getattr(error, "ctx", None)
+            verb = context.command_path if context is not None else "activity"
+            console.say(f"activity: {words}{'' if words[-1] in '.?' else '.'} See `{verb} --help`")
+        sys.exit(EXIT_CONFIG)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import uvicorn
 from exporters.access.hosts import loopback
 from exporters.service import Service
 from exporters.web import site
-from pipeline import logs
+from pipeline import broker, logs
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
@@ -24,6 +24,7 @@ def main(settings: Settings) -> None:
             f"ACTIVITY_REPORTS_HOST={settings.reports_host}: no login is configured, so only a loopback address is accepted; "
             "use 127.0.0.1, or set ACTIVITY_LOGIN_ISSUER"
         )
+    broker.ready(settings)
     with _listen(settings) as listener:
         _serve(settings, listener)
 

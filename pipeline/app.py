@@ -113,6 +113,7 @@ def main(settings: Settings) -> None:
     """Run one worker until a signal."""
     logs.configure(level=settings.log_level, json_lines=settings.log_json)
     settings.needs("kafka")
+    broker.ready(settings)
     asyncio.set_event_loop(asyncio.new_event_loop())
     app = make(settings)
     if settings.worker_port:

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from pipeline.errors import Unavailable
+from pipeline import clock
+from pipeline.errors import ConfigError, Unavailable
 from pipeline.settings import Settings
 from pipeline.topics import TOPICS, Topic
+
+# Kafka may be starting again beside us.  Longer than what a supervisor takes for a quick failure, so that nobody gives us up for that.
+PATIENCE_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,22 @@ def admin(settings: Settings) -> KafkaAdminClient:
         )
     except KafkaError:
         raise Unavailable(f"Kafka at {settings.kafka} does not answer; start it or correct ACTIVITY_KAFKA") from None
+
+
+def ready(settings: Settings) -> None:
+    """For what runs until it is stopped: Kafka answers and has all our topics.  Raises Unavailable, ConfigError."""
+    deadline = clock.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            have = describe(settings)
+            break
+        except Unavailable:
+            if clock.monotonic() > deadline:
+                raise
+            clock.pause(0.5)
+    missing = [name for name in wanted(settings) if name not in have]
+    if missing:
+        raise ConfigError(f"topics are missing: {', '.join(missing)}; run `activity topics create`")
 
 
 def wanted(settings: Settings) -> dict[str, tuple[Topic, int]]:

@@ -26,6 +26,7 @@ DAY_MS = 24 * 3600 * 1000
 # Runs of each lane that one service holds, those included that wait for the store.
 HELD = {SHORT: 16, LONG: 4}
 AWAY_SECONDS = 2.0
+MEASURE_SECONDS = 5.0
 # A claim that was not renewed for this long belongs to nobody.
 STALE_MS = round(3 * LEASE_SECONDS * 1000)
 # A run that ends the process whenever it is made must not be made for ever.
@@ -69,6 +70,7 @@ class Builder(threading.Thread):
         self._long: set[str] = set()  # turned out to be
         self._away_until = 0.0
         self._kept = 0.0
+        self._measured = 0.0
         self._stopping = threading.Event()
         self.kick = threading.Event()
         self.degraded: str | None = None
@@ -129,6 +131,7 @@ class Builder(threading.Thread):
                 log.warning(str(problem))
             self.degraded = "Redis is away: reports are made all the same; their progress is shown more coarsely."
             self._away_until = clock.monotonic() + AWAY_SECONDS
+            self._tools.metrics["activity_redis_up"].set(0)
         if self.degraded:
             for run in free:
                 lane = self._lane(run)
@@ -155,7 +158,15 @@ class Builder(threading.Thread):
             elif self._free(wanted):
                 found.append((wanted, taken.lane, taken))
         self.degraded = None
+        self._measure()
         return found
+
+    def _measure(self) -> None:
+        if clock.monotonic() - self._measured > MEASURE_SECONDS:
+            self._measured = clock.monotonic()
+            self._tools.metrics["activity_redis_up"].set(1)
+            for lane, length in self._queue.lengths().items():
+                self._tools.metrics["activity_reports_queue_runs"].labels(lane).set(length)
 
     def _lane(self, run: Run) -> str:
         return LONG if run.run in self._long else self._tools.estimates.lane(run.kind, self._sizes.get(run.run, 0))

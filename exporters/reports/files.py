@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from exporters.reports.runs import Run
@@ -21,9 +22,12 @@ class Files:
 
     def part(self, run: Run) -> Path:
         """Where this attempt writes."""
-        directory = self._root / PARTS
-        directory.mkdir(parents=True, exist_ok=True)
-        return directory / name(run)
+        return self._root / PARTS / name(run)
+
+    def discard(self, run: Run) -> None:
+        """Delete what this attempt wrote; a disk that does not let us is met again by whoever needs it."""
+        with suppress(OSError):
+            self.part(run).unlink(missing_ok=True)
 
     def store(self, run: Run, part: Path) -> str:
         """Give a whole file its name, safe on the disk.  Raises OSError."""

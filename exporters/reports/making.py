@@ -77,9 +77,9 @@ class Making:
             reach(Step.WRITTEN)
             self._deliver(built)
         except Abandoned:
-            part.unlink(missing_ok=True)
+            tools.files.discard(run)
         except Exception as error:
-            part.unlink(missing_ok=True)
+            tools.files.discard(run)
             self._failed(error)
         finally:
             self.finished = True

@@ -75,8 +75,12 @@ class Queue:
         with redis.answering():
             for lane in LANES:
                 entries = [t.entry for t in held if t.lane == lane]
-                if entries and self._prepared:
+                if not entries or not self._prepared:
+                    continue
+                try:
                     self._client.xclaim(self._streams[lane], GROUP, self._name, 0, entries, justid=True)
+                except Exception as error:
+                    self._emptied(error)
 
     def done(self, taken: Taken) -> None:
         """Take an entry out: its run is made, or not to be made now.  Raises Unavailable."""

@@ -7,6 +7,9 @@ process ends, with nothing tidied up.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
+
+from kafka.errors import KafkaError
 
 from exporters.mail.smtp import SmtpSender
 from exporters.reports import steps
@@ -65,7 +68,8 @@ class Life:
         journal = self.works.runs.journal
         journal.stop()
         if journal._producer is not None:
-            journal._producer.close(timeout=0)  # a dead process's connections are closed, too
+            with suppress(KafkaError):
+                journal._producer.close(timeout=0)  # a dead process's connections are closed, too
 
 
 def live_through(settings, store, kills: Kills, *, until, begin=lambda works: None, turns=400, **options) -> int:

@@ -18,7 +18,8 @@ ROOM = {SHORT: 10, LONG: 10}
 def empty(settings):
     client = redis.connect(settings)
     names = list(client.scan_iter(match=f"{settings.app_id}:*"))
-    client.delete(*names)
+    if names:
+        client.delete(*names)
     return names
 
 

@@ -113,6 +113,10 @@ class Settings(BaseSettings):
     )
     device_days: int = Field(30, ge=1, le=3650, description="Days that count for the column active_devices")
     report_expiry_days: int = Field(7, ge=1, le=3650, description="Days a finished report file is kept")
+    report_target: str = Field(
+        "",
+        description='Where finished report files lie: {"kind": "s3", "bucket": …} as a destination has it, with a rule in the bucket that deletes old ones; empty: the data directory. Several reports services need a bucket',
+    )
     report_history_days: int = Field(
         90, ge=1, le=3650, description="Days after that for which an expired report is still listed"
     )

@@ -108,7 +108,7 @@ class Making:
         run, tools = self._run, self._tools
         if self._stop.is_set():
             raise Abandoned
-        stored = tools.files.store(run, tools.files.part(run))
+        stored = tools.files.store(run, tools.files.part(run), sha256=built.written.sha256)
         reach(Step.STORED)
         seconds = clock.monotonic() - self.began
         notes = [

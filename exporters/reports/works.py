@@ -10,7 +10,7 @@ from exporters.mail.mailer import Mailer
 from exporters.mail.sender import Sender
 from exporters.reports.builder import Builder, thread
 from exporters.reports.estimates import Estimates
-from exporters.reports.files import Files
+from exporters.reports.files import open_files
 from exporters.reports.mailroom import Mailroom
 from exporters.reports.mails import MAIL, Mails
 from exporters.reports.making import Tools
@@ -36,7 +36,7 @@ class Works:
         self.runs = Runs(settings, {MAIL: self.mails.apply, SCHEDULE: self.plans.apply}, admits=self.plans.admits)
         self.mails.lie_on(self.runs.journal)
         self.plans.lie_on(self.runs.journal)
-        self.files = Files(settings)
+        self.files = open_files(settings)
         self.watch = Watch(settings)
         tools = Tools(
             store,

@@ -33,25 +33,34 @@ def download(service: Service, run: Run, form: str | None) -> Response:
     """`form` is one of FORMS; None: as it lies there.  Raises RequestError if there is no file."""
     if run.state == EXPIRED:
         raise RequestError("this report has expired; ask for it again", status=410, code="expired")
-    path = service.files.path(run)
-    if run.state != READY or run.file is None or not service.files.exists(run):
+    if run.state != READY or run.file is None:
         reason = f": {run.error}" if run.error else ""
         raise RequestError(f"this report is {run.state}; there is no file{reason}", status=409, code="not_ready")
     if form is not None and form not in FORMS:
         raise RequestError(f"unknown form {form[:20]!r}; one of {', '.join(FORMS)}")
     stored = "gz" if run.file.endswith(".gz") else "plain"
+    try:
+        source = service.files.open(run)
+    except FileNotFoundError:
+        raise RequestError("the file of this report is gone; ask for it again", status=410, code="expired") from None
+    path = service.files.path(run)
     if form in (None, stored):
+        if path is None:
+            return _streamed(_read(source), run.file, size=run.bytes)
+        source.close()
         return FileResponse(path, media_type=_media(run.file), filename=run.file)
     inner = run.file.removesuffix(".gz")
     if form == "plain":
-        return _streamed(_plain(path, stored), inner)
+        return _streamed(_plain(source, stored), inner)
     if form == "gz":
-        return _streamed(_gzipped(_plain(path, stored), inner), f"{inner}.gz")
-    return _streamed(_zipped(_plain(path, stored), inner), f"{Path(inner).stem}.zip")
+        return _streamed(_gzipped(_plain(source, stored), inner), f"{inner}.gz")
+    return _streamed(_zipped(_plain(source, stored), inner), f"{Path(inner).stem}.zip")
 
 
-def _streamed(pieces: Iterator[bytes], name: str) -> Response:
+def _streamed(pieces: Iterator[bytes], name: str, *, size: int | None = None) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}  # our own names: ASCII without quotes
+    if size is not None:
+        headers["Content-Length"] = str(size)
     return StreamingResponse(pieces, media_type=_media(name), headers=headers)
 
 
@@ -59,8 +68,12 @@ def _media(name: str) -> str:
     return MEDIA[Path(name).suffix]
 
 
-def _plain(path: Path, stored: str) -> Iterator[bytes]:
-    source: Any = igzip.open(path, "rb") if stored == "gz" else path.open("rb")
+def _plain(source: IO[bytes], stored: str) -> Iterator[bytes]:
+    with source:
+        yield from _read(igzip.IGzipFile(fileobj=source, mode="rb") if stored == "gz" else source)
+
+
+def _read(source: Any) -> Iterator[bytes]:
     with source:
         while piece := source.read(_PIECE):
             yield piece

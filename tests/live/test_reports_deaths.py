@@ -141,3 +141,19 @@ def test_a_killed_service_makes_every_due_time_once(mortal, step):
     assert [r["run"] for r in made()] == [name]
     mortal.holds(name, repeats=0)
     assert mortal.call("GET", f"/api/v1/schedules/{schedule.id}")["next_due"] > due
+
+
+def test_without_redis_pages_and_reports_go_on_and_say_so(mortal):
+    mortal.call("GET", "/api/v1/health")
+    redis = mortal.system.stack.child("redis")
+    mortal.system.stack._children.remove(redis)
+    redis.stop(10)
+    try:
+        ask = {"kind": "inactive", "days": 30}
+        run = mortal.call("POST", "/api/v1/reports", json=ask)
+        eventually(lambda: mortal.call("GET", f"/api/v1/reports/{run['run']}")["state"] == READY, seconds=120)
+        assert any("Redis is away" in line for line in mortal.call("GET", "/api/v1/health")["degraded"])
+    finally:
+        redis.start()
+        mortal.system.stack._children.append(redis)
+    eventually(lambda: mortal.call("GET", "/api/v1/health")["degraded"] == [], seconds=120, look=mortal.look)

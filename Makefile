@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser versitygw demo test up check lock docs chaos-reports simulate chaos bench
+.PHONY: help setup browser versitygw demo test up check lock docs chaos-reports simulate chaos bench soak
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -66,3 +66,6 @@ bench: setup ## Measure on this machine: the worker's speed, reports, time to vi
 	@$(BIN)/activity bench report --days 90
 	@$(BIN)/activity bench latency --rate 10000
 	@ACTIVITY_FRAGMENT_IDLE_SECONDS=5 $(BIN)/activity bench latency --rate 10000 --seconds 120 --days 3
+
+soak: setup ## Deliver 2,000 events/s for MINUTES=30 while something goes wrong every few seconds; then prove it and show the memory
+	@$(BIN)/activity bench soak --minutes $(or $(MINUTES),30)

@@ -126,9 +126,9 @@ def run(count: int, lag: int) -> None:
         Stack(Path(directory), servers_only=True) as stack,
     ):
         data = stack.data
-        server = _server(data)
+        server = s3_server(data)
         try:
-            target = _target(data)
+            target = make_target(data)
             show(
                 {
                     **steps(
@@ -153,7 +153,7 @@ def whole(settings: Settings, data: Path, target: dict[str, Any], lag: int) -> d
             if n % 10_000 == 0:
                 advance(10_000)
     place = {**target, "prefix": "lag"}
-    (data / "activity.toml").write_text(_toml(place))
+    (data / "activity.toml").write_text(written(place, {"manifest_seconds": 5}))
     command = [sys.executable, "-m", "deploy.cli", "sync", "--data", str(data)]
     began, resident = clock.monotonic(), 0
     with (data / "logs" / "sync.log").open("ab") as log:
@@ -172,16 +172,7 @@ def whole(settings: Settings, data: Path, target: dict[str, Any], lag: int) -> d
     finally:
         process.terminate()
         process.wait(60)
-    keys = json.loads((data / "s3" / s3.KEYS).read_text())
-    found = verify.Verifier(
-        verify.Bucket(
-            f"s3://{BUCKET}/lag",
-            endpoint_url=target["endpoint"],
-            region_name="us-east-1",
-            aws_access_key_id=keys["key_id"],
-            aws_secret_access_key=keys["secret"],
-        )
-    ).run()
+    found = verified(data, place)
     cpu = used.user + used.system
     return {
         "events of lag": lag, "MB of JSON per CPU second, whole process with its start": round(size / cpu / 1e6, 1), "events per CPU second": round(lag / cpu),
@@ -190,15 +181,34 @@ def whole(settings: Settings, data: Path, target: dict[str, Any], lag: int) -> d
     }  # fmt: skip
 
 
-def _toml(target: dict[str, Any]) -> str:
-    lines = ["[destinations.bench]", "manifest_seconds = 5", "[destinations.bench.target]"]
-    lines += [f"{name} = {json.dumps(value)}" for name, value in target.items() if not isinstance(value, dict)]
-    lines += ["[destinations.bench.target.credentials]"]
-    lines += [f"{name} = {json.dumps(value)}" for name, value in target["credentials"].items()]
-    return "\n".join(lines) + "\n"
+def verified(data: Path, target: dict[str, Any]) -> verify.Findings:
+    """What the verifier says of the bucket."""
+    keys = json.loads((data / "s3" / s3.KEYS).read_text())
+    bucket = verify.Bucket(
+        f"s3://{BUCKET}/{target['prefix']}",
+        endpoint_url=target["endpoint"],
+        region_name="us-east-1",
+        aws_access_key_id=keys["key_id"],
+        aws_secret_access_key=keys["secret"],
+    )
+    return verify.Verifier(bucket).run()
 
 
-def _server(data: Path) -> Child:
+def written(target: dict[str, Any], pace: dict[str, float]) -> str:
+    """The destination as TOML."""
+
+    def table(name: str, content: dict[str, Any]) -> list[str]:
+        plain = [f"{n} = {json.dumps(v)}" for n, v in content.items() if not isinstance(v, dict)]
+        return [
+            f"[{name}]",
+            *plain,
+            *(x for n, v in content.items() if isinstance(v, dict) for x in table(f"{name}.{n}", v)),
+        ]
+
+    return "\n".join(table("destinations.bench", {**pace, "target": target})) + "\n"
+
+
+def s3_server(data: Path) -> Child:
     (data / "s3").mkdir(exist_ok=True)
     ports = {name: free_port(0) for name in s3.PORTS}
     (data / "s3-ports.json").write_text(json.dumps(ports))
@@ -207,7 +217,7 @@ def _server(data: Path) -> Child:
     return child
 
 
-def _target(data: Path) -> dict[str, Any]:
+def make_target(data: Path) -> dict[str, Any]:
     """The bench's bucket, made once the server answers."""
     port = json.loads((data / "s3-ports.json").read_text())["s3.port"]
     target = {

@@ -149,6 +149,17 @@ def bench_web(
     bench_web.run(rate, seconds, users, days, viewers)
 
 
+@bench_app.command("soak")
+def bench_soak(
+    minutes: Annotated[float, typer.Option("--minutes", help="For how long")] = 30,
+    rate: Annotated[int, typer.Option("--rate", help="Events per second")] = 2_000,
+) -> None:
+    """Deliver at a steady rate while things go wrong, then prove it.  Example: activity bench soak --minutes 2"""
+    from deploy import soak
+
+    soak.run(minutes, rate)
+
+
 def main() -> None:
     console.guarded(_run)
 

@@ -9,6 +9,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any
 
 import msgspec
@@ -61,6 +62,9 @@ def version_of(value: bytes) -> int:
     return said if isinstance(said, int) else 1
 
 
+_says_one = methodcaller("startswith", _VERSION_ONE)
+
+
 @dataclass(slots=True)
 class Batch:
     """What lies in [first, end) of one partition so far.  `size` is the JSON; times of events and records in UTC ms."""
@@ -105,11 +109,15 @@ class Former:
         self._filters = any(self._sets.values()) or event_window is not None
         self._windows = destination.naming == "vendor"
 
-    def take(self, batch: Batch, records: Sequence[Any], verdicts: Sequence[Any], limit: int | None = None) -> int:
+    def take(  # noqa: PLR0915 - one loop, written out because it runs once per event
+        self, batch: Batch, records: Sequence[Any], verdicts: Sequence[Any], limit: int | None = None
+    ) -> int:
         """Add records (of the batch's partition, from its end on) until it is full; returns how many were taken.
 
         `limit`, an offset, is given when the batch's range is known beforehand: then nothing else ends it.
         """
+        if limit is None and not self._filters and not self._windows and self._usual(batch, records, verdicts):
+            return len(records)
         line, filters, windows = self._line, self._filters, self._windows
         free = limit is None
         most_lines, most_bytes = self._destination.cut_events - len(batch.rejects), self._destination.cut_bytes
@@ -117,7 +125,6 @@ class Former:
         size, least, most, version = 0, batch.min_time, batch.max_time, batch.version
         room = most_bytes - batch.size
         taken = 0
-        # This loop runs once per event.
         for record, event in zip(records, verdicts, strict=True):
             if free:
                 if size >= room or len(lines) >= most_lines:
@@ -162,6 +169,31 @@ class Former:
         batch.min_time, batch.max_time, batch.version = least, most, version
         batch.full = batch.full or (free and (size >= room or len(lines) >= most_lines))
         return taken
+
+    def _usual(self, batch: Batch, records: Sequence[Any], verdicts: Sequence[Any]) -> bool:
+        """Add all of them at once, if none is refused, all have version 1, and there is room for all; the same as one by one, in half the time."""
+        kept = [(r.value, e) for r, e in zip(records, verdicts, strict=True) if e is not None]
+        room = self._destination.cut_events - len(batch.rejects) - len(batch.lines)
+        if not 0 < len(kept) < room or batch.version > 1:
+            return False
+        values, events = zip(*kept, strict=True)
+        if Rejected in set(map(type, events)) or not all(map(_says_one, values)):
+            return False
+        texts = list(map(self._line, values, events))
+        size = sum(map(len, texts)) + len(texts)
+        if batch.size + size >= self._destination.cut_bytes:
+            return False
+        times = [e.time for e in events]
+        batch.lines += texts
+        batch.size += size
+        batch.duplicates += len(records) - len(kept)
+        batch.records += len(records)
+        batch.min_time = min(batch.min_time, *times) if batch.min_time else min(times)
+        batch.max_time = max(batch.max_time, *times)
+        batch.version = 1
+        batch.timestamp = batch.timestamp or records[0].timestamp
+        batch.end = records[-1].offset + 1
+        return True
 
     def _wanted(self, event: Any) -> bool:
         window = self._event_window

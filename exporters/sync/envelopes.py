@@ -22,7 +22,6 @@ Line = Callable[[bytes, Any], bytes]
 _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
-_SIGN_IN = (b'{"event_type":"authentication","event":{', b'{"event_type": "authentication", "event": {')
 _NETWORK = (
     b'{"event_type":"network_access","event":{',
     b'{"event_type": "network_access", "event": {',
@@ -34,11 +33,10 @@ _NETWORK = (
 def authentication_line(value: bytes, event: Authentication) -> bytes:
     """The line of a valid sign-in."""
     # A reason outside the list is `unknown` to the model; only then does the document change.
-    if event.reason != "unknown" and b"\n" not in value and b"\r" not in value:
-        if value.startswith(_SIGN_IN):
-            return value
-        if b'"event_type"' not in value:
-            return b'{"event_type":"authentication","event":%b}' % value
+    if event.plain and event.reason != "unknown" and b"\n" not in value and b"\r" not in value:
+        return (
+            value if value.startswith(b'{"event_type"') else b'{"event_type":"authentication","event":' + value + b"}"
+        )
     return dumps(authentication_document(value))
 
 

@@ -33,6 +33,7 @@ REFUSED_SECONDS = 60.0
 DEAF_SECONDS = 10.0
 # So many cuts in one manifest, even if its hour is not over: a verifier holds one manifest at a time.
 MANIFEST_ENTRIES = 1_000
+PIECE = 2_000
 DECODE: dict[str, Decode] = {"authentication": decode_authentications, "network_access": decode_connections}
 
 
@@ -169,11 +170,9 @@ class Lane:
         if batch.empty:
             self._began = now
         self._touched = now
-        records, verdicts = zip(*self._waiting, strict=True)
-        taken = self._former.take(batch, records, verdicts)
-        del self._waiting[:taken]
-        if self._waiting:
-            batch.full = True
+        while self._waiting and not batch.full:
+            records, verdicts = zip(*self._waiting[:PIECE], strict=True)
+            del self._waiting[: self._former.take(batch, records, verdicts)]
         self._hold(back=batch.full)
 
     def starve(self, over: bool) -> None:

@@ -308,7 +308,7 @@ def decode_authentications(records: Iterable[Any]) -> list[Authentication | Reje
                 except (msgspec.MsgspecError, UnicodeDecodeError):
                     pass
                 else:
-                    say(_of_authentication(event, timestamp, path))
+                    say(_of_authentication(event, timestamp, path, plain=True))
                     continue
             say(decode_authentication(value, timestamp))
         except Rejected as rejected:
@@ -637,7 +637,7 @@ def _amount(text: Text, path: str) -> int:
     return number
 
 
-def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str) -> Authentication:
+def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str, *, plain: bool = False) -> Authentication:
     """Once per sign-in: the caches are asked here, the functions behind them only on a miss."""
     action = event.action
     user, address, result, own = action.user, action.client_ip, action.result, event.id
@@ -662,4 +662,6 @@ def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str) ->
         reason = action.reason
         if reason not in FAILURE_REASONS:
             reason = "unknown"
-    return Authentication(principal, time, action.type, result or "success", reason or "", "own\0" + own if own else "")
+    return Authentication(
+        principal, time, action.type, result or "success", reason or "", "own\0" + own if own else "", plain
+    )

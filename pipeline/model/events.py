@@ -80,7 +80,10 @@ class Connection(msgspec.Struct, gc=False):
 
 
 class Authentication(msgspec.Struct, gc=False):
-    """One sign-in or MFA event.  `type` is one of five, `result` success or failure, `reason` one of the list, empty on success."""
+    """One sign-in or MFA event.  `type` is one of five, `result` success or failure, `reason` one of the list, empty on success.
+
+    `plain`: its value holds documented fields alone, bare or in an envelope that begins with `event_type`; false says nothing.
+    """
 
     principal: Principal
     time: int
@@ -88,6 +91,7 @@ class Authentication(msgspec.Struct, gc=False):
     result: str
     reason: str = ""
     id: str = ""
+    plain: bool = False
 
 
 Event = Connection | Authentication

@@ -1,0 +1,189 @@
+"""Hours in minutes: sign-ins at a steady rate, two syncs, a real S3 server, and something going wrong every few seconds; then the proof, and the memory.
+
+What goes wrong: a sync is killed, or frozen past its session and woken up again; the S3 server is killed, or away for a while; so is Kafka.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from deploy.bench import machine, show
+from deploy.bench_sync import make_target, s3_server, sign_ins, verified, written
+from deploy.local.processes import Child
+from deploy.local.stack import Stack
+from exporters.sync import desk
+from pipeline import clock, console
+from pipeline.errors import Unavailable
+from pipeline.intake.records import Sender
+from pipeline.settings import Settings
+from pipeline.topics import AUTHENTICATIONS
+
+TICK_SECONDS = 0.05
+FAULT_SECONDS = (3.0, 8.0)
+SAMPLE_SECONDS = 5.0
+SETTLE_SECONDS = 300.0
+SYNCS = 2
+# Short, so that a frozen sync loses its partitions and wakes up as one owner too many.
+SESSION_SECONDS = 6
+
+
+@dataclass
+class Syncs:
+    """The processes, and what was done to them."""
+
+    data: Path
+    running: list[Any] = field(default_factory=list)
+    resident: list[int] = field(default_factory=list)
+    done: dict[str, int] = field(default_factory=dict)
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "deploy.cli", "sync", "--data", str(self.data)]
+        with (self.data / "logs" / "sync.log").open("ab") as log:
+            self.running.append(psutil.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+
+    def look(self) -> None:
+        """Raises Unavailable if one ended by itself."""
+        for process in self.running:
+            if process.poll() is not None:
+                raise Unavailable(f"a sync ended with code {process.returncode}; see {self.data / 'logs'}")
+
+    def sample(self) -> None:
+        self.resident.append(max(p.memory_info().rss for p in self.running))
+
+    def note(self, what: str) -> None:
+        self.done[what] = self.done.get(what, 0) + 1
+
+    def kill(self, rng: random.Random) -> None:
+        process = self.running.pop(rng.randrange(len(self.running)))
+        process.kill()
+        process.wait()
+        self.start()
+        self.note("a sync killed")
+
+    def freeze(self, rng: random.Random) -> Any:
+        process = rng.choice(self.running)
+        process.suspend()
+        self.note("a sync frozen and woken")
+        return process
+
+    def stop(self) -> None:
+        for process in self.running:
+            process.terminate()
+        for process in self.running:
+            try:
+                process.wait(60)
+            except psutil.TimeoutExpired:
+                process.kill()
+        self.running.clear()
+
+
+def trouble(syncs: Syncs, server: Child, broker: Child, rng: random.Random) -> Iterator[None]:
+    """Something goes wrong at each step, and is mended at the next."""
+    while True:
+        match rng.choice(("kill", "kill", "kill", "freeze", "freeze", "server", "server", "broker")):
+            case "kill":
+                syncs.kill(rng)
+                yield
+            case "freeze":
+                process = syncs.freeze(rng)
+                yield
+                process.resume()
+            case "server":
+                server.stop(0.1 if rng.random() < 0.5 else 5)
+                syncs.note("the S3 server away")
+                yield
+                server.start()
+            case _:
+                broker.stop(0.1 if rng.random() < 0.5 else 10)
+                syncs.note("Kafka away")
+                yield
+                broker.start()
+
+
+def run(minutes: float, rate: int) -> None:
+    rng = random.Random(7)  # noqa: S311 - the same troubles each time
+    with (
+        tempfile.TemporaryDirectory(prefix="activity-soak-") as directory,
+        Stack(Path(directory), servers_only=True) as stack,
+    ):
+        server = s3_server(stack.data)
+        target = make_target(stack.data)
+        settings = f"session_timeout_seconds = {SESSION_SECONDS}\n"
+        pace: dict[str, float] = {"manifest_seconds": 5, "age_seconds": 5, "idle_seconds": 2}
+        (stack.data / "activity.toml").write_text(settings + written(target, pace))
+        syncs = Syncs(stack.data)
+        try:
+            for _ in range(SYNCS):
+                syncs.start()
+            sent = _send(stack.settings(), rate, minutes, syncs, trouble(syncs, server, stack.child("kafka"), rng))
+            began = clock.monotonic()
+            _settle(stack.settings(), syncs, sent)
+            settled = clock.monotonic() - began
+            syncs.stop()
+            found = verified(stack.data, target)
+        finally:
+            for process in syncs.running:
+                process.kill()
+            server.stop(10)
+    half = len(syncs.resident) // 2
+    show({
+        "minutes": minutes, "events per second": rate, "events sent": sent, "events in the bucket": found.events, "objects": found.objects, **syncs.done,
+        "verified": found.ok and found.events == sent, "problems": found.problems[:5], "seconds to settle": round(settled, 1),
+        "peak resident MB, first half": max(syncs.resident[:half], default=0) // 1_000_000,
+        "peak resident MB, second half": max(syncs.resident[half:], default=0) // 1_000_000, **machine(),
+    })  # fmt: skip
+
+
+def _send(settings: Settings, rate: int, minutes: float, syncs: Syncs, wrong: Iterator[None]) -> int:
+    """Returns how many events were sent.  All trouble is over when it does."""
+    rng, sent, total = random.Random(8), 0, int(minutes * 60 * rate)  # noqa: S311
+    began = clock.monotonic()
+    next_fault, next_sample = began + 5.0, began + SAMPLE_SECONDS
+    events = sign_ins(total)
+    with Sender(settings) as sender, console.progress("sending", total) as advance:
+        while sent < total:
+            now = clock.monotonic()
+            due = min(total, int((now - began) * rate))
+            for key, value in (next(events) for _ in range(due - sent)):
+                sender.send(AUTHENTICATIONS, key=key, value=value)
+            advance(due - sent)
+            sent = due
+            if now >= next_fault:
+                next(wrong)
+                next_fault = now + rng.uniform(*FAULT_SECONDS)
+            if now >= next_sample:
+                syncs.sample()
+                next_sample = now + SAMPLE_SECONDS
+            syncs.look()
+            clock.pause(TICK_SECONDS)
+    next(wrong)  # mends what is broken; what it breaks anew is a kill at worst, or mended by the next
+    next(wrong)
+    for process in syncs.running:
+        process.resume()
+    return sent
+
+
+def _settle(settings: Settings, syncs: Syncs, sent: int) -> None:
+    deadline = clock.monotonic() + SETTLE_SECONDS
+    with desk.following(settings) as told:
+        while True:
+            newest: dict[int, tuple[int, int]] = {}
+            for state in told.states("bench"):
+                for lane in state.lanes:
+                    newest[lane.partition] = max(newest.get(lane.partition, (0, 0)), (state.at, lane.delivered))
+            if sum(delivered for _, delivered in newest.values()) >= sent:
+                return
+            if clock.monotonic() > deadline:
+                raise Unavailable(f"not delivered after {SETTLE_SECONDS:.0f} s: {json.dumps(newest)} of {sent}")
+            syncs.look()
+            clock.pause(0.5)

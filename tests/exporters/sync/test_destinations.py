@@ -1,0 +1,115 @@
+"""Destinations: what can be set, what is refused in one line, and that no secret is ever in one."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, Desk, Episode
+from exporters.sync.destinations import configured, parse
+from exporters.sync.notices import payload, signature
+from pipeline import settings
+from pipeline.errors import ConfigError
+
+
+def load(tmp_path, text: str):
+    (tmp_path / "activity.toml").write_text(text)
+    return configured(settings.load(tmp_path))
+
+
+def test_tables_and_json_say_the_same(tmp_path, monkeypatch):
+    from_table = load(
+        tmp_path,
+        '[destinations.siem]\ntarget = "s3://bucket/some/prefix/"\nkinds = ["authentication", "network_access"]\n',
+    )
+    (tmp_path / "activity.toml").unlink()
+    monkeypatch.setenv(
+        "ACTIVITY_DESTINATIONS",
+        '{"siem": {"target": {"kind": "s3", "bucket": "bucket", "prefix": "some/prefix"}, "kinds": ["authentication", "network_access"]}}',
+    )
+    assert configured(settings.load(tmp_path)) == from_table
+    file = tmp_path / "destinations.json"
+    file.write_text('{"siem": {"target": "/out"}}')
+    monkeypatch.delenv("ACTIVITY_DESTINATIONS")
+    monkeypatch.setenv("ACTIVITY_DESTINATIONS_FILE", str(file))
+    assert configured(settings.load(tmp_path))["siem"].target.place == "/out"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[destinations.a]\ntarget = "s3://B/x"\n', "a: target"),
+        ('[destinations.A]\ntarget = "/x"\n', "destination 'A': a name is made of"),
+        ('[destinations.a]\ntarget = "/x"\ncut_events = 0\n', "a: cut_events"),
+        ('[destinations.a]\ntarget = "/x"\ntypes = ["sign_in"]\n', "sign_in: not one of client_login"),
+        ('[destinations.a]\ntarget = "/x"\n[destinations.b]\ntarget = "/x"\n', "a and b share /x"),
+        ('[destinations.a]\ntarget = "/x"\n[destinations.b]\n', "b: target"),
+        ('destinations = "{"\n', "not JSON"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(tmp_path, text, says):
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, text)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_secret_in_the_settings_is_refused_and_not_repeated():
+    with pytest.raises(ConfigError) as error:
+        parse("a", {"target": {"kind": "s3", "bucket": "bucket", "secret_access_key": "hunter2hunter2"}})
+    assert "hunter2" not in str(error.value)
+
+
+def test_the_revision_changes_with_the_bytes_and_the_chain_with_the_place():
+    one = parse("a", {"target": "s3://bucket/x"})
+    assert parse("a", {"target": "s3://bucket/x", "cut_events": 7}).revision == one.revision
+    assert parse("a", {"target": "s3://bucket/x", "users": ["1"]}).revision != one.revision
+    assert parse("a", {"target": {"kind": "s3", "bucket": "bucket", "prefix": "x", "region": "eu-west-1"}}).chain(
+        "a"
+    ) == one.chain("a")
+    assert parse("a", {"target": "s3://bucket/y"}).chain("a") != one.chain("a")
+
+
+class TestEpisodes:
+    """Several processes see the same trouble; the topic decides what is begun and what is over."""
+
+    def say(self, *episodes: Episode) -> Episode | None:
+        desk = Desk(settings.Settings(kafka="nowhere:1"))
+        for episode in episodes:
+            desk._episode("episode/a", msgspec.json.encode(episode))
+        return desk.episode("a")
+
+    def test_the_first_to_begin_one_has_begun_it(self):
+        assert self.say(Episode("1", ERRORS, "x", 5), Episode("2", ERRORS, "y", 6)).id == "1"
+
+    def test_worse_begins_anew_and_better_does_not(self):
+        assert self.say(Episode("1", ERRORS, "x", 5), Episode("2", REQUIRES_ATTENTION, "y", 6)).id == "2"
+        assert self.say(Episode("1", REQUIRES_ATTENTION, "x", 5), Episode("2", ERRORS, "y", 6)).id == "1"
+
+    def test_the_first_to_end_it_has_ended_it(self):
+        ended = self.say(
+            Episode("1", ERRORS, "x", 5), Episode("1", ERRORS, "x", 5, 9), Episode("1", ERRORS, "x", 5, 12)
+        )
+        assert ended.until == 9
+
+    def test_what_was_told_is_known_and_the_end_is_to_be_told_again(self):
+        told = Episode("1", ERRORS, "x", 5, told=True)
+        assert self.say(Episode("1", ERRORS, "x", 5), told) == told
+        assert self.say(told, Episode("1", ERRORS, "x", 5, 9)).told is False
+        assert self.say(Episode("1", ERRORS, "x", 5, 9)) is None, "what never began cannot end"
+
+    def test_after_an_end_another_may_begin(self):
+        assert (
+            self.say(Episode("1", ERRORS, "x", 5), Episode("1", ERRORS, "x", 5, 9), Episode("2", ERRORS, "y", 20)).id
+            == "2"
+        )
+
+
+def test_a_notice_has_the_vendors_fields():
+    told = payload(
+        "activity", Episode("1", ERRORS, "503 SlowDown", 5), ERRORS, "a", parse("a", {"target": "/x"}), "https://m"
+    )
+    assert {"type", "version", "timestamp", "tenant", "sync_type", "message", "manage_sync"} <= set(told)
+    assert told["type"] == "EVENTS_SYNC_ERRORS"
+    assert "503 SlowDown" in told["message"]
+    assert signature(b"k", 7, b"{}").startswith("t=7,v1=")

@@ -2,6 +2,8 @@
 
 import logging
 
+from hypothesis import settings
+
 # The client repeats itself while a broker is away; a failed test must stay readable.
 logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)
 
@@ -16,3 +18,8 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("NOT SHOWN ON THIS MACHINE", sep="!", red=True, bold=True)
         for line in missing:
             terminalreporter.line(line, red=True)
+
+
+# A test is never judged by the time it took: the machine may be busy.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")

@@ -43,7 +43,7 @@ class Guarded:
             "login_admin_groups": "staff, admins",
             "login_viewer_groups": "readers",
             "login_domains": "corp.example, @other.example",
-            "login_attempts_per_minute": 300,
+            "login_attempts_per_minute": 100,
         }
         lines = [
             *(f"{k} = {_toml(v)}" for k, v in values.items()),

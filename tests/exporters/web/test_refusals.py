@@ -183,17 +183,19 @@ GUESSES = {
 
 def test_a_thousand_sign_ins_that_fail_are_refused_slowed_down_and_audited(guarded):
     address = {"X-Forwarded-For": "203.0.113.77"}
-    seen = []
+    seen, began = [], clock.monotonic()
     with guarded.browser(headers=address) as thief:
         for number in range(1000):
             method, path, sent = list(GUESSES.values())[number % len(GUESSES)]()
             answer = thief.request(method, path, **sent)
             seen.append(answer.status_code)
             assert "set-cookie" not in answer.headers or "Max-Age=0" in answer.headers["set-cookie"]
+            assert answer.status_code != 429 or int(answer.headers["retry-after"]) >= 1
         assert set(seen) <= {401, 403, 429}
-        assert seen.count(429) > 500
-        assert 429 not in seen[: guarded.settings.login_attempts_per_minute]
-        assert int(answer.headers["retry-after"]) >= 1
+        per_minute = guarded.settings.login_attempts_per_minute
+        refilled = (clock.monotonic() - began) * per_minute / 60
+        assert seen.count(429) >= 1000 - per_minute - refilled - 1
+        assert 429 not in seen[:per_minute]
         # Whoever has a right one is not locked out by somebody else at the same address, nor is anybody elsewhere.
         with guarded.api() as api:
             assert api.get("/api/v1/reports", headers=address).status_code == 200

@@ -161,6 +161,18 @@ def read_range(settings: Settings, tp: TopicPartition, since: int, end: int, bac
         consumer.close()
 
 
+def finish_joining(consumer: Any) -> None:
+    """To be called after each poll: let the next one end a join that this client has forgotten.
+
+    When a group is joined anew because the partitions known have changed, the leader's own assignment takes that reason away while the join is still
+    under way.  If a poll's time is over in this very moment, no later one sees a need to join, nobody awaits the join, and the member is neither in
+    the group nor out of it, for ever.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 - it tells nobody
+    if coordinator.rejoining and not coordinator.need_rejoin():
+        coordinator.request_rejoin()
+
+
 def bounds(consumer: Any, tps: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
     """{partition: (begin, end)} as of now."""
     wanted = list(tps)

@@ -27,6 +27,7 @@ from exporters.sync.kafka import (
     TopicPartition,
     bounds,
     events_consumer,
+    finish_joining,
 )
 from exporters.sync.lane import Delivery, Lane
 from pipeline import broker, clock, logs, topics
@@ -182,6 +183,7 @@ class Pump(threading.Thread):
         looked, deadline, busy = 0.0, 0.0, True
         while True:
             taken = consumer.poll(timeout_ms=BUSY_MS if busy else IDLE_MS)
+            finish_joining(consumer)
             self._assign(consumer, delivery, assignments)
             for tp, records in taken.items():
                 if tp in self.lanes:

@@ -69,6 +69,10 @@ class Way(msgspec.Struct, frozen=True):
     until: int
 
 
+# Learned before requests in several threads use it first: see pipeline/model/dialects.py.
+msgspec.json.Decoder(Way)
+
+
 class Provider:
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError, all faults at once."""

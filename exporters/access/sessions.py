@@ -24,6 +24,10 @@ class Session(msgspec.Struct, frozen=True):
     until: int
 
 
+# Learned before requests in several threads use it first: see pipeline/model/dialects.py.
+msgspec.json.Decoder(Session)
+
+
 class Sessions:
     """`ended` is filled by the journal: {session id: when it would have ended anyway}."""
 

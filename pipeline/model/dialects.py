@@ -259,6 +259,9 @@ _closed_connector_log = msgspec.json.Decoder(_closed(ConnectorLog))
 _network_envelope = msgspec.json.Decoder(_NetworkEnvelope)
 _closed_authentication = msgspec.json.Decoder(_closed(AuthenticationEvent))
 _closed_authentication_envelope = msgspec.json.Decoder(_closed(_AuthenticationEnvelope))
+# The library learns a type at its first use.  Two threads that use one first at the same moment would meet a half-known one, and crash.
+for _dialect in (ConnectorLog, NetworkEvent, AuthenticationEvent, CsvRow):
+    msgspec.json.Decoder(_dialect)
 # By id, as people mostly come with both: the e-mail as written, and the principal.
 _people: dict[str | None, tuple[str | None, Principal]] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.errors import ConfigError, Refused
 
 SESSION_NAME = "user-activity"  # what the bucket owner's audit trail shows
 MANDATORY_SECONDS = 600
+TOKEN = re.compile(r"[\w-]{4,}\.[\w-]{4,}\.[\w-]+")  # the three parts of a signed JSON web token
 _LOADER = create_loader()  # reads the library's large descriptions of services once, not for every sink
 
 
@@ -184,6 +186,9 @@ class _Identified:
             token = self._said.token_file.read_text().strip()
         except (OSError, UnicodeDecodeError):
             raise Refused(f"{self._place}: {self._said.token_file} cannot be read; put the token there") from None
+        # The content of this file leaves the machine: whoever may name a destination must not be able to send away any file there is.
+        if not TOKEN.fullmatch(token):
+            raise Refused(f"{self._place}: {self._said.token_file} holds no web identity token; put the token there")
         try:
             answer = self._client.assume_role_with_web_identity(
                 RoleArn=self._said.role_arn,

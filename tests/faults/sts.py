@@ -17,7 +17,7 @@ class Sts:
         self.keys = keys
         self.caller = caller  # the only key id that may ask; empty: any
         self.seconds = seconds
-        self.token = "good-token"
+        self.token = "eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl"
         self.external_id_required = True
         self.asked: list[dict[str, str]] = []
 

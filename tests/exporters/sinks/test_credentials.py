@@ -225,7 +225,12 @@ def test_a_web_identity_token_is_read_anew_each_time(sts, seaweed, tmp_path):
     sink = S3Sink(seaweed.target(credentials=said))
     with pytest.raises(Refused, match="token cannot be read; put the token there"):
         sink.create(document("w"))
-    token.write_text("of-another-cluster")
+    token.write_text("root:x:0:0:root:/root:/bin/sh")
+    asked = len(sts.asked)
+    with pytest.raises(Refused, match="holds no web identity token"):
+        sink.create(document("w"))
+    assert len(sts.asked) == asked, "what is no token was sent away"
+    token.write_text("eyJhbGciOi.of-another.cluster")
     with pytest.raises(Refused, match="InvalidIdentityToken"):
         sink.create(document("w"))
     token.write_text(sts.token + "\n")

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser versitygw demo test up check lock docs chaos-reports simulate chaos bench soak
+.PHONY: help setup browser versitygw demo test up check lock docs chaos-reports chaos-sync simulate chaos bench soak
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -53,6 +53,9 @@ docs: setup ## Write docs/reference.md and docs/api.md anew from the code
 
 chaos-reports: setup ## 240 seeded schedules of deaths of the reports service, and a kill -9 at every named step
 	@ACTIVITY_TEST_DEATHS=240 $(BIN)/python -m pytest -q tests/exporters/reports/test_deaths.py tests/live/test_reports_deaths.py
+
+chaos-sync: setup ## Every fault of every operation of the sync, with every death, for one owner and two: 1,152 cases on real servers
+	@ACTIVITY_TEST_EVERY_FAULT=1 $(BIN)/python -m pytest -q tests/faults/test_matrix.py
 
 simulate: setup ## 200,000 random histories of the state protocol
 	@ACTIVITY_TEST_HISTORIES=200000 $(BIN)/python -m pytest -q tests/pipeline/model/test_simulation.py

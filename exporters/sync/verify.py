@@ -59,9 +59,11 @@ class Directory:
         waiting = [self._path]
         while waiting:
             for found in sorted(waiting.pop().iterdir()):
+                if found.name.startswith("."):  # what a writer has in hand, and may take away at any moment
+                    continue
                 if found.is_dir():
                     waiting.append(found)
-                elif not found.name.startswith("."):
+                else:
                     yield found.relative_to(self._path).as_posix(), found.stat().st_size
 
     def read(self, key: str) -> Iterator[bytes]:

@@ -309,8 +309,13 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def outcomes(tmp_path_factory, request):
     """All chosen cases, several at once; a test waits for its own."""
+    asked = {
+        item.callspec.params["case"]
+        for item in request.session.items
+        if item.fspath == __file__ and hasattr(item, "callspec")
+    }
     home = tmp_path_factory.mktemp("matrix")
     os.environ["ACTIVITY_PARTITIONS"] = str(PARTITIONS)
     try:
@@ -324,7 +329,7 @@ def outcomes(tmp_path_factory):
             world.produce()
             with ThreadPoolExecutor(AT_ONCE) as work:
                 try:
-                    yield {case: work.submit(Running(world, case).run) for case in RUN}
+                    yield {case: work.submit(Running(world, case).run) for case in RUN if case in asked}
                 finally:
                     work.shutdown(cancel_futures=True)
                     zygote.close()

@@ -182,6 +182,12 @@ def test_whatever_is_wrong_is_named(delivered, break_it):
     assert any(WRONG[break_it] in p for p in seen.problems), seen.problems
 
 
+def test_what_a_writer_has_in_hand_is_not_looked_at(delivered):
+    (delivered / ".parts" / "half").write_bytes(b"half")
+    found = verify.Verifier(verify.Directory(str(delivered))).run()
+    assert (found.problems, found.notes) == ([], [])
+
+
 def test_a_window_of_hours_is_verified_for_itself(delivered):
     missing_first_manifest(delivered)
     first = objects(delivered)[0]

@@ -57,8 +57,8 @@ chaos-reports: setup ## 240 seeded schedules of deaths of the reports service, a
 chaos-sync: setup ## Every fault of every operation of the sync, with every death, for one owner and two: 1,152 cases on real servers
 	@ACTIVITY_TEST_EVERY_FAULT=1 $(BIN)/python -m pytest -q tests/faults/test_matrix.py
 
-simulate: setup ## 200,000 random histories of the state protocol
-	@ACTIVITY_TEST_HISTORIES=200000 $(BIN)/python -m pytest -q tests/pipeline/model/test_simulation.py
+simulate: setup ## 200,000 random histories of the state protocol, and as many of the cuts
+	@ACTIVITY_TEST_HISTORIES=200000 $(BIN)/python -m pytest -q tests/pipeline/model/test_simulation.py tests/exporters/sync/test_cuts.py
 
 chaos: setup ## Minutes of random deaths, freezes and losses on real servers (MINUTES=10 SEED=1)
 	@ACTIVITY_TEST_CHAOS_MINUTES=$(or $(MINUTES),10) ACTIVITY_TEST_CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s tests/live/test_chaos.py

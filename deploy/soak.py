@@ -10,7 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from pipeline.topics import AUTHENTICATIONS
 TICK_SECONDS = 0.05
 FAULT_SECONDS = (3.0, 8.0)
 SAMPLE_SECONDS = 5.0
+AWAY_SECONDS = 4.0
 SETTLE_SECONDS = 300.0
 SYNCS = 2
 # Short, so that a frozen sync loses its partitions and wakes up as one owner too many.
@@ -87,8 +88,8 @@ class Syncs:
         self.running.clear()
 
 
-def trouble(syncs: Syncs, server: Child, broker: Child, rng: random.Random) -> Iterator[None]:
-    """Something goes wrong at each step, and is mended at the next."""
+def trouble(syncs: Syncs, server: Child, broker: Child, rng: random.Random) -> Generator[None, None, None]:
+    """Something goes wrong at each step, and is mended at the next, or when nothing more is to go wrong."""
     while True:
         match rng.choice(("kill", "kill", "kill", "freeze", "freeze", "server", "server", "broker")):
             case "kill":
@@ -96,18 +97,23 @@ def trouble(syncs: Syncs, server: Child, broker: Child, rng: random.Random) -> I
                 yield
             case "freeze":
                 process = syncs.freeze(rng)
-                yield
-                process.resume()
+                try:
+                    yield
+                finally:
+                    process.resume()
             case "server":
                 server.stop(0.1 if rng.random() < 0.5 else 5)
                 syncs.note("the S3 server away")
-                yield
-                server.start()
+                try:
+                    yield
+                finally:
+                    server.start()
             case _:
                 broker.stop(0.1 if rng.random() < 0.5 else 10)
                 syncs.note("Kafka away")
+                clock.pause(AWAY_SECONDS)
+                broker.start()  # at once: who sends waits for it, and nobody else would start it
                 yield
-                broker.start()
 
 
 def run(minutes: float, rate: int) -> None:
@@ -144,7 +150,7 @@ def run(minutes: float, rate: int) -> None:
     })  # fmt: skip
 
 
-def _send(settings: Settings, rate: int, minutes: float, syncs: Syncs, wrong: Iterator[None]) -> int:
+def _send(settings: Settings, rate: int, minutes: float, syncs: Syncs, wrong: Generator[None, None, None]) -> int:
     """Returns how many events were sent.  All trouble is over when it does."""
     rng, sent, total = random.Random(8), 0, int(minutes * 60 * rate)  # noqa: S311
     began = clock.monotonic()
@@ -166,15 +172,13 @@ def _send(settings: Settings, rate: int, minutes: float, syncs: Syncs, wrong: It
                 next_sample = now + SAMPLE_SECONDS
             syncs.look()
             clock.pause(TICK_SECONDS)
-    next(wrong)  # mends what is broken; what it breaks anew is a kill at worst, or mended by the next
-    next(wrong)
-    for process in syncs.running:
-        process.resume()
+    wrong.close()
     return sent
 
 
 def _settle(settings: Settings, syncs: Syncs, sent: int) -> None:
     deadline = clock.monotonic() + SETTLE_SECONDS
+    clock.pause(AWAY_SECONDS)  # Kafka may have come back this moment
     with desk.following(settings) as told:
         while True:
             newest: dict[int, tuple[int, int]] = {}

@@ -161,6 +161,10 @@ class World:
         self.zombies: list[Owner] = []
         self.code, self.settings = 0, 0
         self.wrong: list[str] = []
+        self.follower = Chain()  # who has read the log from its beginning, all along
+        self._told: list[tuple[Cut, list[Attempt], str]] = []
+        self._places: dict[int, int] = {}
+        self._told_to = 0
         self.owner = Owner(self, self.code, self.settings)
 
     def feed(self, chain: Chain, through: int) -> None:
@@ -168,7 +172,10 @@ class World:
             chain.read(at, self.log[at])
 
     def create(self, key: str, body: Any) -> None:
+        before = self.bucket.get(key, body)
         self.bucket.setdefault(key, body)
+        if self.bucket[key] != before:
+            self.wrong.append(f"{key} was written over")
 
     def publish(self, account: cuts.Account) -> None:
         manifest = account.manifest
@@ -184,26 +191,28 @@ class World:
         for cut, attempts, outcome in self.chain():
             if cut.end <= through:
                 self.wrong += self.settled(cut, attempts, outcome, "committed")
-        fresh, resumed = Chain(), Chain(point)
-        for chain in (fresh, resumed):
+        resumed = Chain(point)
+        for chain in (self.follower, resumed):
             self.feed(chain, len(self.log) - 1)
-        if (fresh.end, fresh.through, fresh.unaccounted) != (resumed.end, resumed.through, resumed.unaccounted):
+        if _seen(self.follower) != _seen(resumed):
             self.wrong.append(f"who starts at {point} sees another chain")
         self.commit = point
 
     def chain(self) -> list[tuple[Cut, list[Attempt], str]]:
         """The chain by a plain reading of the log: cuts in order, with all attempts written for them and how they ended."""
-        out: list[tuple[Cut, list[Attempt], str]] = []
-        places: dict[int, int] = {}
-        for at, record in enumerate(self.log):
+        out, places = self._told, self._places
+        for at, record in enumerate(self.log[self._told_to :], self._told_to):
             if isinstance(record, Cut) and (not out or record.first == out[-1][0].end):
                 places[at] = len(out)
                 out.append((record, [record.attempt], ""))
             elif isinstance(record, cuts.Again) and record.cut in places:
-                out[places[record.cut]][1].append(record.attempt)
+                _, attempts, ended = out[places[record.cut]]
+                if not ended and attempts[0].parts and record.attempt not in attempts:
+                    attempts.append(record.attempt)
             elif isinstance(record, cuts.Ended) and record.of in places:
                 cut, attempts, before = out[places[record.of]]
                 out[places[record.of]] = (cut, attempts, before or record.outcome)
+        self._told_to = len(self.log)
         return out
 
     def settled(self, cut: Cut, attempts: list[Attempt], outcome: str, when: str) -> list[str]:
@@ -271,6 +280,10 @@ class World:
         self.wrong.append("this history never ends")
 
 
+def _seen(chain: Chain) -> tuple[Any, ...]:
+    return chain.end, chain.through, chain.unaccounted
+
+
 def run(seed: int) -> World:
     world = World(seed)
     for _ in range(world.rng.randint(20, 200)):
@@ -314,7 +327,7 @@ def _accounts(world: World, chain: list[tuple[Cut, list[Attempt], str]]) -> list
         at = manifest.end
         told += entries
         markers += marks
-    if [cut for cut, _, _ in told] != [cut for cut, _, _ in chain]:
+    if [(cut, attempts) for cut, attempts, _ in told] != [(cut, attempts) for cut, attempts, _ in chain]:
         wrong.append("the manifests tell another chain")
     for cut, attempts, _ in told:
         body = world.bucket.get(f"events/{cut.first}-{cut.end}")

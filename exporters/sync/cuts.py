@@ -145,8 +145,6 @@ class Account:
     manifest: Manifest
     entries: list[Entry]
     markers: list[Marker]
-    before: int  # hour of the manifest before it
-    marked: int
 
 
 class Chain:
@@ -215,7 +213,7 @@ class Chain:
             return  # it names offsets that were not delivered
         del self.entries[: len(covered)]
         markers = [m for _, m in self._markers]
-        self.accounts.append(Account(at, manifest, covered, markers, self._manifest_hour, self._marked))
+        self.accounts.append(Account(at, manifest, covered, markers))
         self._markers.clear()
         self._accounted, self._manifest_hour, self._marked = manifest.end, manifest.hour, at + 1
 
@@ -248,14 +246,10 @@ class Chain:
 
     @property
     def point(self) -> Point | None:
-        """Where a successor may begin to read; None before the chain has begun."""
+        """Where a successor may begin to read; None before the chain has begun.  To be asked when no manifest is on its way."""
         if self._accounted is None:
             return None
-        if self.accounts:
-            oldest = self.accounts[0]
-            at = min([oldest.at, *(e.at for e in oldest.entries)])
-            at = min(at, oldest.marked) if oldest.markers else at
-            return Point(at, oldest.manifest.first, oldest.before, oldest.marked, self.hour, self.window)
+        assert not self.accounts
         at = min([self.next, *(e.at for e in self.entries[:1]), *(at for at, _ in self._markers[:1])])
         return Point(at, self._accounted, self._manifest_hour, self._marked, self.hour, self.window)
 

@@ -83,7 +83,7 @@ class Summary(msgspec.Struct, frozen=True):
     partitions: list[LaneState]
 
 
-READY_SECONDS = 10.0
+READY_SECONDS = 20.0
 
 
 @contextmanager

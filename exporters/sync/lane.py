@@ -220,9 +220,13 @@ class Lane:
 
     def close(self) -> None:
         """Let go at once; whatever is under way is finished, or found, by the next owner."""
+        self.abandon()
+        self._delivery.log.leave(self.place.partition)
+
+    def abandon(self) -> None:
+        """Let go together with the log of cuts."""
         if self._script is not None:
             self._script.close()
-        self._delivery.log.leave(self.place.partition)
 
     @property
     def working(self) -> bool:

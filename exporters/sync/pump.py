@@ -169,11 +169,15 @@ class Pump(threading.Thread):
                 self._let_go(consumer, cut_log)
 
     def _let_go(self, consumer: Any, cut_log: CutLog) -> None:
+        """Close everything, whatever of it fails because Kafka is away."""
         for lane in self.lanes.values():
-            lane.close()
+            lane.abandon()
         self.lanes = {}
-        cut_log.close()
-        consumer.close(autocommit=False)
+        for close in (cut_log.close, lambda: consumer.close(autocommit=False)):
+            try:
+                close()
+            except KafkaError as error:
+                log.debug("a client did not close well", error=type(error).__name__)
 
     def _over(self) -> bool:
         """Whether there is nothing left to do for ever: never, with a log that goes on."""

@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
 
-from exporters.sync import lane, notices
+from exporters.sync import lane, notices, verify
 from exporters.sync.desk import following
 from exporters.sync.steps import Step
 from tests.live.syncing import KILLED, QUICK, Servers, complete, delivered, dies, same
@@ -225,3 +227,37 @@ def test_a_stretch_can_be_delivered_again_beside_the_live_delivery(servers, tmp_
         eventually(lambda: servers.covered(out, "authentication", SIGN_INS), look=syncing.look)
     assert complete(out).events == len(expected) + len(delivered(out))
     (servers.data / "activity.toml").unlink()
+
+
+def test_memory_runs_out_before_any_limit_and_the_largest_batch_goes_first(servers, tmp_path):
+    value = b'{"version":1,"id":"m%d","time":"2026-03-26T10:00:00Z","action":{"type":"reauth","user":{"id":"m"}},"pad":"%b"}'
+    for n in range(6_000):
+        servers.producer.send(SIGN_INS, key=b"%d" % (n % 8), value=value % (n, b"x" * 2_000))
+    servers.producer.flush()
+    limits = {"cut_events": 1_000_000, "cut_bytes": 64 << 20, "age_seconds": 3600, "idle_seconds": 3600}
+    syncing = servers.sync("small", tmp_path, manifest_seconds=3600, **limits)
+    syncing.settings = syncing.settings.model_copy(update={"sync_memory_bytes": 8_000_000})
+    with syncing:
+        eventually(lambda: list((tmp_path / "authentication").rglob("*.gz")), look=syncing.look)
+    same(servers, tmp_path)
+
+
+def test_what_retention_took_is_said_and_the_rest_is_delivered(servers, tmp_path):
+    with servers.sync("late", tmp_path) as syncing:
+        eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
+    before = servers.ends(SIGN_INS)
+    servers.produce(servers.stream.lines(500))
+    admin = KafkaAdminClient(bootstrap_servers=servers.settings.kafka)
+    ends = servers.ends(SIGN_INS)
+    admin.delete_records({TopicPartition(SIGN_INS, n): end for n, end in ends.items()})
+    admin.close()
+    servers.produce(servers.stream.lines(300))
+    with servers.sync("late", tmp_path) as syncing:
+        eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
+        eventually(lambda: summary_of(servers, syncing).lost_records == sum(ends.values()) - sum(before.values()))
+    found = verify.Verifier(verify.Directory(str(tmp_path))).run()
+    assert not found.ok
+    lost = [f"[{before[n]}, {ends[n]}): lost: retention took these offsets" for n in ends if ends[n] > before[n]]
+    assert len(found.problems) == len(lost) > 0
+    for words in lost:
+        assert any(words in problem for problem in found.problems)

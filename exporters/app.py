@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 
@@ -37,7 +38,7 @@ def _listen(settings: Settings) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigError(
-            f"{host} port {port} cannot be listened on ({error.strerror}); choose another with --port, ACTIVITY_REPORTS_PORT or ACTIVITY_REPORTS_HOST"
+            f"{host} port {port} cannot be listened on ({os.strerror(error.errno or 0)}); choose another with --port, ACTIVITY_REPORTS_PORT or ACTIVITY_REPORTS_HOST"
         ) from None
 
 

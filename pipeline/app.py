@@ -123,4 +123,6 @@ def main(settings: Settings) -> None:
             raise ConfigError(
                 f"127.0.0.1 port {settings.worker_port} cannot be listened on ({error.strerror}); choose another with --port or ACTIVITY_WORKER_PORT"
             ) from None
-    faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False).execute_from_commandline()
+    worker = faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False)
+    worker.spinner = None  # it hides the terminal's cursor even where quiet, and whoever dies cannot show it again
+    worker.execute_from_commandline()

@@ -39,5 +39,5 @@ def configure(*, level: str = "info", json_lines: bool = False) -> None:
 
 
 def logger(room: str) -> Any:
-    """A logger that says which room speaks."""
-    return structlog.get_logger().bind(room=room)
+    """A logger that says which room speaks.  Modules make theirs at import: it looks for the configuration only when it speaks."""
+    return structlog.get_logger(room=room)

@@ -184,12 +184,7 @@ class Projector(threading.Thread):
             for tp, progress in self._progress.items():
                 back = progress.verdicts.recall_from(progress.next) if progress.verdicts is not None else progress.next
                 consumer.seek(tp, back)
-            self._ends = consumer.end_offsets(list(self._progress))
-            for tp, progress in self._progress.items():
-                if self._ends[tp] < progress.next:
-                    raise ConfigError(
-                        f"{tp.topic}/{tp.partition} ends before what the store has seen; delete {settings.data / 'store'}: it is rebuilt from Kafka"
-                    )
+            self._look_at_ends(consumer)
             self._announce()
             looked, kept_house = clock.monotonic(), float("-inf")
             while not self._stopping.is_set():
@@ -201,7 +196,7 @@ class Projector(threading.Thread):
                 self._project(consumer, taken)
                 if clock.monotonic() - looked > 1:
                     looked = clock.monotonic()
-                    self._ends = consumer.end_offsets(list(self._progress))
+                    self._look_at_ends(consumer)
                     for topic, count in self.lag().items():
                         self._metrics["activity_store_lag_records"].labels(topic).set(count)
                     if not self.ready and not any(self.lag().values()):
@@ -210,6 +205,18 @@ class Projector(threading.Thread):
                     self.ready = True
         finally:
             consumer.close()
+
+    def _look_at_ends(self, consumer: Any) -> None:
+        """A topic that was made again under us begins at 0: what it says would be taken for old news, and silently."""
+        try:
+            self._ends = consumer.end_offsets(list(self._progress))
+        except KeyError as gone:  # the client's way to say that there is no such partition
+            raise ConfigError(f"{gone.args[0].topic} is missing: run `activity topics create`") from None
+        for tp, progress in self._progress.items():
+            if self._ends[tp] < progress.next:
+                raise ConfigError(
+                    f"{tp.topic}/{tp.partition} ends before what the store has seen; delete {self._settings.data / 'store'}: it is rebuilt from Kafka"
+                )
 
     def _project(self, consumer: Any, taken: dict[TopicPartition, list[Any]]) -> None:
         columns: dict[str, list[tuple[Any, ...]]] = {"connections": [], "sign_ins": [], "accounts": [], "rejects": []}

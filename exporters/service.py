@@ -21,6 +21,7 @@ from exporters.sync.desk import Desk
 from pipeline import topics
 from pipeline.errors import Unavailable
 from pipeline.metrics import Metrics
+from pipeline.model import structs
 from pipeline.settings import Settings
 
 _SOURCES = (topics.CONNECTIONS, topics.AUTHENTICATIONS, topics.DIRECTORY)
@@ -30,6 +31,7 @@ class Service:
     """Store, projector, runs and builder of one process."""
 
     def __init__(self, settings: Settings) -> None:
+        structs.ready()
         self.settings = settings
         self.metrics = Metrics()
         self.store = Store.open(settings.store_url, memory_bytes=settings.store_memory_bytes)

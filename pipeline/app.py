@@ -19,6 +19,7 @@ from pipeline.engine.recovery import TableManager
 from pipeline.engine.table import RollingTable, Spec
 from pipeline.errors import ConfigError
 from pipeline.metrics import Metrics
+from pipeline.model import structs
 from pipeline.model.verdicts import Verdicts
 from pipeline.settings import Settings
 from pipeline.tables.rolling import specs
@@ -114,6 +115,7 @@ def main(settings: Settings) -> None:
     logs.configure(level=settings.log_level, json_lines=settings.log_json)
     settings.needs("kafka")
     broker.ready(settings)
+    structs.ready()
     asyncio.set_event_loop(asyncio.new_event_loop())
     app = make(settings)
     if settings.worker_port:

@@ -23,6 +23,7 @@ from exporters.sync.pump import Pump
 from pipeline import clock, logs
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.metrics import Metrics
+from pipeline.model import structs
 from pipeline.settings import Settings
 
 log = logs.logger("sync")
@@ -44,6 +45,7 @@ def main(settings: Settings) -> None:
 
 def run(settings: Settings, ending: threading.Event) -> None:
     """Deliver until `ending` is set."""
+    structs.ready()
     house = House(settings)
     house.start()
     try:

@@ -20,7 +20,7 @@ from exporters.web.views import Views, zone_of
 from pipeline import clock
 
 PAGE = "/overview"
-SHOWN_SPEAKERS = 25
+SHOWN_SPEAKERS = 12
 # Whoever asks within the same second sees the same numbers; so many zones and windows are kept.
 SAME_MS = 1000
 KEPT = 64

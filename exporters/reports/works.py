@@ -21,6 +21,7 @@ from exporters.reports.runs import Runs
 from exporters.reports.scheduler import Ends, Scheduler
 from exporters.store.projector import Projector
 from exporters.store.store import Store
+from pipeline.errors import Unavailable
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 
@@ -56,6 +57,11 @@ class Works:
         self.mailroom = Mailroom(
             settings, self.runs, self.mails, mailer, metrics, alone=alone, schedule_name=self.plans.name
         )
+
+    def settled(self) -> None:
+        """Raises Unavailable until the journal was read: before that, what is not there may only be not there yet."""
+        if not self.runs.journal.ready:
+            raise Unavailable("the service is starting and has not read its reports yet; try again")
 
     def threads(self) -> list[Any]:
         """In the order in which they start."""

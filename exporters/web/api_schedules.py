@@ -127,6 +127,7 @@ def shown(schedule: Schedule) -> Scheduled:
 
 def known(service: Service, id_: str) -> Schedule:
     """Raises RequestError."""
+    service.works.settled()
     found = service.works.plans.get(id_)
     if found is None:
         raise RequestError("There is no such schedule. It may have been deleted.", status=404, code="not_found")
@@ -135,6 +136,7 @@ def known(service: Service, id_: str) -> Schedule:
 
 def make(service: Service, plan: Plan, *, by: str) -> Schedule:
     """Raises RequestError, Unavailable."""
+    service.works.settled()
     _mailable(service, plan)
     if len(service.works.plans.all()) >= MOST:
         raise RequestError(f"there are {MOST} schedules, which is the limit; delete one first", status=409, code="full")
@@ -200,6 +202,7 @@ def routes(service: Service) -> APIRouter:
     @api.get("/api/v1/schedules", **says(ScheduleList, 422, example='api.get("/api/v1/schedules").json()["schedules"]'))
     def listed(limit: Limit = 100, after: After = "") -> Response:
         """All schedules.  Administrators only."""
+        service.works.settled()
         found, more = part(service.works.plans.all(), lambda s: (s.made_at, s.id), after=after, limit=limit)
         return answer(ScheduleList([shown(s) for s in found], more))
 

@@ -43,6 +43,7 @@ def unclear_ends(ask: Ask) -> list[str]:
 
 def visible(service: Service, person: Person) -> list[Run]:
     """The runs this person may see, newest first: an administrator all, everybody else their own."""
+    service.works.settled()
     return [r for r in service.runs.all() if person.is_admin or r.by == person.name]
 
 
@@ -52,6 +53,7 @@ class HiddenError(RequestError):
 
 def known(service: Service, person: Person, run_id: str) -> Run:
     """Raises RequestError."""
+    service.works.settled()
     run = service.runs.get(run_id)
     if run is None or not (person.is_admin or run.by == person.name):
         kind = RequestError if run is None else HiddenError
@@ -64,6 +66,7 @@ def request(service: Service, ask: Ask, *, by: str, key: str | None = None) -> t
 
     It will contain every event that Kafka has acknowledged by now.  Raises RequestError, Unavailable.
     """
+    service.works.settled()
     now = clock.now_ms()
     settings = service.settings
     parameters = parameters_of(ask, now_ms=now, inactive_days=settings.inactive_days, device_days=settings.device_days)

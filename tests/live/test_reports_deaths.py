@@ -90,9 +90,12 @@ class Mortal:
         run = self.call("GET", f"/api/v1/reports/{name}")
         assert run["state"] == READY
         [stored] = {r.stored for r in history(self.system.settings)[name] if r.state == READY}
-        files = [p for p in (self.system.stack.data / "reports").rglob(f"{name}*") if p.is_file()]
-        assert [p.name for p in files] == [stored]
-        assert hashlib.sha256(files[0].read_bytes()).hexdigest() == run["sha256"]
+
+        def files():
+            return [p for p in (self.system.stack.data / "reports").rglob(f"{name}*") if p.is_file()]
+
+        eventually(lambda: [p.name for p in files()] == [stored], look=self.look)  # tidied up after it is ready
+        assert hashlib.sha256(files()[0].read_bytes()).hexdigest() == run["sha256"]
         assert self.mails()[f"<run-{name}@localhost>"] <= 1 + repeats
 
 

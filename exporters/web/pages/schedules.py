@@ -75,6 +75,7 @@ def routes(service: Service, views: Views) -> APIRouter:
     def whole(
         request: Request, form: Form, *, edited: Schedule | None = None, status: int = 200, problem: str = ""
     ) -> Response:
+        service.works.settled()
         return views.page(
             request,
             "schedules.html",

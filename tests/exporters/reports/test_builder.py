@@ -14,6 +14,7 @@ from exporters.reports.builder import thread
 from exporters.reports.estimates import LONG_SECONDS
 from exporters.reports.runs import BUILDING, CANCELLED, FAILED, QUEUED, READY, WAITING
 from exporters.reports.steps import Step
+from pipeline.errors import Unavailable
 from tests.exporters.reports.lives import Life
 from tests.exporters.reports.test_deaths import (  # noqa: F401 - fixtures
     FROM,
@@ -263,3 +264,11 @@ def test_what_the_store_does_not_have_in_time_fails_and_says_what_is_missing(liv
     asked(run)(life.works)
     failed = until(life, "r1", FAILED)
     assert "connections/0 is at 0 of 5. Is a worker running?" in failed.error
+
+
+def test_a_service_that_has_not_read_its_reports_says_so_instead_of_denying_them(lives):
+    works = lives().works
+    works.settled()
+    works.runs.journal.ready = False
+    with pytest.raises(Unavailable, match="has not read its reports yet"):
+        works.settled()

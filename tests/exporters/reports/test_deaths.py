@@ -31,7 +31,7 @@ from tests.exporters.reports.conftest import installation
 from tests.exporters.reports.lives import Kills, a_plan, live_through
 from tests.mail import mail_server
 
-SEEDS = int(os.environ.get("ACTIVITY_TEST_DEATHS", "16"))
+SEEDS = int(os.environ.get("ACTIVITY_TEST_DEATHS", "8"))
 GROUPS = 4
 DAY_MS = 24 * 3600 * 1000
 FROM = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp() * 1000)

@@ -13,7 +13,7 @@ import typer
 
 from pipeline import console
 from pipeline import settings as settings_module
-from pipeline.errors import EXIT_REQUEST, RequestError
+from pipeline.errors import EXIT_REQUEST, RequestError, Unavailable
 from pipeline.settings import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -197,9 +197,12 @@ def verify(
             advance(percent - shown[0])
             shown[0] = percent
 
-        found = verifier.Verifier(
-            verifier.place_of(where, **options), since=hours[0], until=hours[1], advance=told
-        ).run()
+        try:
+            found = verifier.Verifier(
+                verifier.place_of(where, **options), since=hours[0], until=hours[1], advance=told
+            ).run()
+        except verifier.Unreadable as error:
+            raise Unavailable(str(error)) from None
     if as_json:
         console.stdout.print_json(json.dumps({"ok": found.ok, **dataclasses.asdict(found)}))
     else:

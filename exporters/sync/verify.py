@@ -39,6 +39,10 @@ VENDOR = re.compile(
 )
 
 
+class Unreadable(Exception):  # noqa: N818 - an outcome with a name
+    """What is to be verified cannot be read; the text says why."""
+
+
 class Place(Protocol):
     """What is verified."""
 
@@ -53,7 +57,7 @@ class Directory:
         self.name = path
         self._path = Path(path)
         if not self._path.is_dir():
-            raise SystemExit(f"{path} is not a directory; name the one that the destination writes to")
+            raise Unreadable(f"{path} is not a directory; name the one that the destination writes to")
 
     def keys(self) -> Iterator[tuple[str, int]]:
         waiting = [self._path]
@@ -67,9 +71,12 @@ class Directory:
                     yield found.relative_to(self._path).as_posix(), found.stat().st_size
 
     def read(self, key: str) -> Iterator[bytes]:
-        with (self._path / key).open("rb") as source:
-            while piece := source.read(CHUNK):
-                yield piece
+        try:
+            with (self._path / key).open("rb") as source:
+                while piece := source.read(CHUNK):
+                    yield piece
+        except OSError as error:
+            raise Unreadable(f"{self._path / key} cannot be read ({error.strerror})") from None
 
 
 class Bucket:
@@ -86,14 +93,28 @@ class Bucket:
         self._client = client
 
     def keys(self) -> Iterator[tuple[str, int]]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        for page in pages:
+        listing = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        pages = iter(listing)
+        while (page := self._asked(lambda: next(pages, None), "listed", "s3:ListBucket")) is not None:
             for found in page.get("Contents", ()):
                 yield found["Key"].removeprefix(self._prefix), found["Size"]
 
     def read(self, key: str) -> Iterator[bytes]:
-        body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"]
-        yield from body.iter_chunks(CHUNK)
+        whole = {"Bucket": self._bucket, "Key": self._prefix + key}
+        body = self._asked(lambda: self._client.get_object(**whole)["Body"], f"read at {key}", "s3:GetObject")
+        pieces = body.iter_chunks(CHUNK)
+        while (piece := self._asked(lambda: next(pieces, None), f"read at {key}", "s3:GetObject")) is not None:
+            yield piece
+
+    def _asked(self, ask: Callable[[], Any], what: str, needs: str) -> Any:
+        """The vendor's errors are of many kinds; each ends the verification with one line."""
+        try:
+            return ask()
+        except Exception as error:
+            code = getattr(error, "response", {}).get("Error", {}).get("Code") or type(error).__name__
+            raise Unreadable(
+                f"{self.name} cannot be {what} ({code}); it needs {needs}, credentials and the right region"
+            ) from None
 
 
 @dataclass
@@ -411,7 +432,11 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{done} of {of} manifests" + ("\n" if done == of else ""))
 
-    found = Verifier(place_of(asked.where, **options), since=since, until=until, advance=advance).run()
+    try:
+        found = Verifier(place_of(asked.where, **options), since=since, until=until, advance=advance).run()
+    except Unreadable as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     for line in lines_of(found):
         sys.stdout.write(line + "\n")
     return 0 if found.ok else 1

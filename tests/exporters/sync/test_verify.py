@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from exporters.sinks.directory import DirectorySink
 from exporters.sync import cuts, manifests, verify
@@ -252,3 +254,19 @@ def test_the_file_alone_is_enough(delivered, tmp_path):
     done = subprocess.run(alone, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "NOT COMPLETE" in done.stdout
+
+
+def test_what_cannot_be_read_is_one_line_and_another_exit_code(tmp_path, capsys):
+    assert verify.main([str(tmp_path / "nowhere")]) == 2
+    assert "is not a directory" in capsys.readouterr().err
+    # A port that nobody listens on: the vendor's library gives up, and says so in its own words.
+    client = boto3.client(
+        "s3",
+        endpoint_url="http://127.0.0.1:9",
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="y",
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1),
+    )
+    with pytest.raises(verify.Unreadable, match=r"s3://bucket/x cannot be listed \(EndpointConnectionError\)"):
+        verify.Verifier(verify.Bucket("s3://bucket/x", client=client)).run()

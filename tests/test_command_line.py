@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -45,26 +44,7 @@ def test_a_wrong_flag_or_verb(arguments, says):
     assert says in refused(activity(*arguments))
 
 
-@pytest.mark.parametrize("verb", [["check"], ["worker"], ["rejects", "list"], ["report", "inactive"]])
-def test_no_system(tmp_path, verb):
-    assert f"activity up --data {tmp_path}" in refused(activity(*verb, "--data", str(tmp_path)))
-
-
 @pytest.mark.parametrize("verb", [["topics", "check"], ["reports"]])
 def test_kafka_away(tmp_path, verb):
     said = refused(activity(*verb, "--data", str(tmp_path), **AWAY))
     assert said == "activity: Kafka at 127.0.0.1:9 does not answer; start it or correct ACTIVITY_KAFKA"
-
-
-def test_settings_that_cannot_be_are_all_named_at_once(tmp_path):
-    said = refused(activity("check", "--data", str(tmp_path), ACTIVITY_PARTITIONS="0", ACTIVITY_FLUSH_SECONDS="soon"))
-    assert "ACTIVITY_PARTITIONS" in said
-    assert "ACTIVITY_FLUSH_SECONDS" in said
-
-
-def test_up_on_a_port_that_is_taken(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        assert f"port {port} is in use; choose another with --port" in refused(
-            activity("up", "--data", str(tmp_path), "--port", port)
-        )

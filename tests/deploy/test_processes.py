@@ -1,0 +1,47 @@
+"""What is supervised comes back, or is given up in one line that says why."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from deploy.local import processes
+from deploy.local.processes import Child
+from pipeline.errors import ConfigError
+from tests.live.system import eventually
+
+
+def child(tmp_path, program):
+    return Child("worker", [sys.executable, "-c", program], tmp_path / "worker.log")
+
+
+def test_several_quick_failures_in_a_row_give_up_and_name_the_last_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "QUICK_FAILURES", 3)
+    failing = child(tmp_path, "import sys; sys.exit('activity: the port is taken; choose another')")
+    failing.start()
+
+    def look():
+        failing.look()
+        return False
+
+    with pytest.raises(ConfigError) as given_up:
+        eventually(look, seconds=60)
+    assert str(given_up.value).startswith("worker ended with code 1 and will not be started again: ")
+    assert "the port is taken; choose another" in str(given_up.value)
+    assert str(tmp_path / "worker.log") in str(given_up.value)
+    assert (tmp_path / "worker.log").read_text().count("the port is taken") == 3
+
+
+def test_one_failure_is_only_a_restart(tmp_path):
+    marker = tmp_path / "once"
+    program = f"import pathlib,sys,time; p = pathlib.Path({str(marker)!r})\nif p.exists(): time.sleep(600)\np.touch(); sys.exit(3)"
+    once = child(tmp_path, program)
+    once.start()
+    try:
+        first = once.process.pid
+        eventually(lambda: once.process is not None and once.process.pid != first, look=once.look)
+        assert once.process.poll() is None
+    finally:
+        once.stop(1)
+    assert once.process.poll() is not None

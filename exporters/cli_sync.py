@@ -171,11 +171,15 @@ def _instant(text: str) -> int:
 
 @app.command()
 def verify(
-    where: Annotated[str, typer.Argument(help="s3://bucket/prefix, or a directory")],
+    where: Annotated[str, typer.Argument(help="s3://bucket/prefix, a directory, or a destination's name")],
     since: Annotated[str, typer.Option("--from", help="First hour of manifests, UTC")] = "",
     until: Annotated[str, typer.Option("--to", help="End, exclusive")] = "",
     endpoint_url: Annotated[str, typer.Option("--endpoint-url", help="Another S3 endpoint than the vendor's")] = "",
     region: Annotated[str, typer.Option("--region", help="Region of the bucket")] = "",
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help='File with {"key_id": …, "secret": …}; else the machine\'s own')
+    ] = None,
+    data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
     """Prove a delivery from what lies in the bucket alone; exit 1 if it is not complete.  Example: activity verify s3://bucket/prefix --from 2026-03-01
@@ -183,8 +187,11 @@ def verify(
     Needs read access and no Kafka.  The same check as one file for others: `python -m exporters.sync.verify`, or copy exporters/sync/verify.py.
     """
     from exporters.sync import verify as verifier
+    from exporters.sync.delivered import delivered
+    from exporters.sync.destinations import configured
 
-    options = {k: v for k, v in (("endpoint_url", endpoint_url), ("region_name", region)) if v}
+    known = {} if where.startswith("s3://") or Path(where).is_dir() else configured(settings_module.load(data))
+    place = delivered(where, known, endpoint=endpoint_url, region=region, keys=keys)
     try:
         hours = verifier.hour_of(since), verifier.hour_of(until)
     except ValueError:
@@ -198,9 +205,7 @@ def verify(
             shown[0] = percent
 
         try:
-            found = verifier.Verifier(
-                verifier.place_of(where, **options), since=hours[0], until=hours[1], advance=told
-            ).run()
+            found = verifier.Verifier(place, since=hours[0], until=hours[1], advance=told).run()
         except verifier.Unreadable as error:
             raise Unavailable(str(error)) from None
     if as_json:

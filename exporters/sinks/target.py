@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from exporters.sinks.sink import checked
+from pipeline.errors import ConfigError
 
 ROLE = r"^arn:[a-z-]+:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+$"
 
@@ -128,3 +129,20 @@ class BucketTarget(_Value):
 
 Target = Annotated[DirectoryTarget | BucketTarget, Field(discriminator="kind")]
 TARGET: TypeAdapter[DirectoryTarget | BucketTarget] = TypeAdapter(Target)
+
+
+def of_url(url: str, *, endpoint: str = "", region: str = "", keys: Path | None = None) -> BucketTarget:
+    """`s3://bucket/prefix` as a person names it on a command line; what is empty is the vendor's or the machine's own.  Raises ConfigError."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    said = {
+        "bucket": bucket,
+        "prefix": prefix.strip("/"),
+        "endpoint": endpoint or None,
+        "path_style": bool(endpoint),
+        "credentials": {"kind": "keys", "file": keys} if keys else {"kind": "ambient"},
+    }
+    try:
+        return BucketTarget.model_validate(said | ({"region": region} if region else {}))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise ConfigError(f"{url}: {faults}") from None

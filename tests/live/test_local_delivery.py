@@ -78,6 +78,12 @@ def test_an_s3_server_of_its_own_is_a_real_one_with_keys_of_its_own(tmp_path):
             looked = up.activity("sync", "test", "local", "--json")
             assert looked.returncode == 0, looked.stdout
             _proved(target, keys, counts)
+            assert up.activity("verify", "local").returncode == 0
+            way = ("--endpoint-url", target["endpoint"], "--keys", str(keys))
+            assert up.activity("verify", f"s3://{target['bucket']}", *way).returncode == 0
+            gone = up.activity("verify", "s3://not-there", *way)
+            assert (gone.returncode, gone.stderr.count("\n")) == (2, 1)
+            assert "NoSuchBucket" in gone.stderr
             listening = {
                 c.laddr.ip
                 for p in belonging_to(data)

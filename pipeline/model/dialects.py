@@ -666,5 +666,5 @@ def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str, *,
         if reason not in FAILURE_REASONS:
             reason = "unknown"
     return Authentication(
-        principal, time, action.type, result or "success", reason or "", "own\0" + own if own else "", plain
+        principal, time, action.type, result or "success", reason or "", OWN + own if own else "", plain
     )

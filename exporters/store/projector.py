@@ -7,7 +7,7 @@ record before it is in the store.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,7 +193,9 @@ class Projector(threading.Thread):
                     if gone := retention.drop(self._store, now_ms=clock.now_ms(), months=settings.retention_months):
                         log.info("old months dropped", months=gone)
                 taken = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-                self._project(consumer, taken)
+                round_due = not self.ready or clock.monotonic() - looked > 1
+                # Where nothing was taken a position moves past control records only: asking everywhere each time would be most of an idle service's work.
+                self._project(consumer, taken, moved=self._progress if round_due else taken)
                 if clock.monotonic() - looked > 1:
                     looked = clock.monotonic()
                     self._look_at_ends(consumer)
@@ -218,7 +220,10 @@ class Projector(threading.Thread):
                     f"{tp.topic}/{tp.partition} ends before what the store has seen; delete {self._settings.data / 'store'}: it is rebuilt from Kafka"
                 )
 
-    def _project(self, consumer: Any, taken: dict[TopicPartition, list[Any]]) -> None:
+    def _project(
+        self, consumer: Any, taken: dict[TopicPartition, list[Any]], *, moved: Iterable[TopicPartition]
+    ) -> None:
+        """Put what was taken into the store, then the positions of those that may have `moved`."""
         columns: dict[str, list[tuple[Any, ...]]] = {"connections": [], "sign_ins": [], "accounts": [], "rejects": []}
         waiting: list[int] = []
         for tp, records in taken.items():
@@ -232,9 +237,9 @@ class Projector(threading.Thread):
                     columns["rejects"] += map(rejected.row, records)
                 case _:
                     self._accounts(records, columns["accounts"])
-        for tp, progress in self._progress.items():
-            position = consumer.position(tp) if tp in taken or progress.verdicts is None else progress.next
-            if position > progress.next:
+        for tp in moved:
+            progress, position = self._progress[tp], consumer.position(tp)
+            if position > progress.next:  # a source that is read again before its first new record lies below
                 progress.next, progress.moved = position, True
         for table, schema in (
             ("connections", CONNECTIONS),
@@ -253,9 +258,9 @@ class Projector(threading.Thread):
                 )
                 self._metrics["activity_store_rows_total"].labels(table).inc(len(rows))
         self.changes.note(columns)
-        moved = [p for p in self._progress.values() if p.moved]
-        if moved:
-            rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger, p.lost) for p in moved]
+        changed = [p for p in self._progress.values() if p.moved]
+        if changed:
+            rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger, p.lost) for p in changed]
             self._store.insert(
                 "positions",
                 pa.table(
@@ -263,7 +268,7 @@ class Projector(threading.Thread):
                     schema=POSITIONS,
                 ),
             )
-            for p in moved:
+            for p in changed:
                 p.moved = False
             self._announce()
             now = clock.now_ms()

@@ -27,7 +27,7 @@ Outcome = Literal["", "done", "refused", "failed"]
 class Wish(BaseModel):
     """A token to be made."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Name
     role: Role = "viewer"

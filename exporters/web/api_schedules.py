@@ -52,7 +52,7 @@ def _reason(name: str) -> str:
 class Plan(BaseModel):
     """A schedule as it is asked for."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Name
     every: Every

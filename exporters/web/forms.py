@@ -49,3 +49,8 @@ def genuine(service: Service) -> Any:
             )
 
     return Depends(check)
+
+
+def number(text: str) -> int | str:
+    """What a field for a number holds; as it is, for the answer to say so, if that is none."""
+    return int(text) if text.strip().isdecimal() else text

@@ -19,7 +19,7 @@ from exporters.reports.telling import KINDS, mailed, window_lines
 from exporters.service import Service
 from exporters.web import asks, words
 from exporters.web.downloads import download
-from exporters.web.forms import fields
+from exporters.web.forms import fields, number
 from exporters.web.gate import person_of
 from exporters.web.views import Views, zone_of
 from pipeline import clock
@@ -46,9 +46,9 @@ class Form:
 
     def ask(self) -> Ask | None:
         """What it asks; None, with faults, if it cannot be."""
-        chosen = {k: v for k, v in self.values.items() if k in ("kind", "tz")}
+        chosen: dict[str, Any] = {k: v for k, v in self.values.items() if k in ("kind", "tz")}
         if self["kind"] == INACTIVE_KIND:
-            chosen |= {"days": self["days"].strip()}
+            chosen |= {"days": number(self["days"])}
         elif self["preset"] == CUSTOM:
             chosen |= {"from": self["from"], "to": self["to"]}
         else:
@@ -56,7 +56,7 @@ class Form:
         if self["kind"] == AUTHENTICATION_KIND:
             chosen |= {k: self[k].strip() for k in ("user", "type", "result", "reason", "format")}
         else:
-            chosen |= {"excel": str(self["excel"] == "yes")}
+            chosen |= {"excel": self["excel"] == "yes"}
         recipients = [r for r in re.split(r"[\s,;]+", self["recipients"]) if r]
         try:
             return Ask.model_validate(chosen | {"gzip": True, "recipients": recipients})

@@ -16,7 +16,7 @@ from exporters.reports.telling import KINDS, window_lines
 from exporters.service import Service
 from exporters.web import api_schedules
 from exporters.web.api_schedules import Plan
-from exporters.web.forms import fields
+from exporters.web.forms import fields, number
 from exporters.web.gate import person_of
 from exporters.web.pages.reports import THRESHOLDS, Form
 from exporters.web.views import Views, zone_of
@@ -41,6 +41,7 @@ def plan_of(form: Form) -> Plan | None:
         names += ["user", "type", "result", "reason", "format"]
     chosen: dict[str, Any] = {n: form[n].strip() for n in names}
     chosen["at"] = chosen["at"][:5]
+    chosen |= {n: number(chosen[n]) for n in ("weekday", "day", "days") if n in chosen}
     chosen["recipients"] = [r for r in re.split(r"[\s,;]+", form["recipients"]) if r]
     chosen["excel"] = form["excel"] == "yes" and form["kind"] != AUTHENTICATION_KIND
     chosen["paused"] = form["paused"] == "yes"

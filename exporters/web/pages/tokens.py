@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from exporters.access.people import ROLES, VIEWER
 from exporters.service import Service
 from exporters.web.api_access import Wish, shown
-from exporters.web.forms import fields
+from exporters.web.forms import fields, number
 from exporters.web.gate import person_of
 from exporters.web.pages.reports import Form
 from exporters.web.views import Views
@@ -48,7 +48,7 @@ def routes(service: Service, views: Views) -> APIRouter:
     def make(request: Request, sent: Fields) -> Response:
         form = Form(sent)
         try:
-            wish = Wish.model_validate({k: form[k] for k in ("name", "role", "days")})
+            wish = Wish.model_validate({"name": form["name"], "role": form["role"], "days": number(form["days"])})
         except ValidationError as error:
             form.faults = {str(f["loc"][0]): f["msg"] for f in error.errors()}
             if "name" in form.faults:

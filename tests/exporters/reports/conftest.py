@@ -12,6 +12,7 @@ from pipeline import broker
 from pipeline import settings as settings_module
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items):
     for item in items:
         if "servers" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:

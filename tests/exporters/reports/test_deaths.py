@@ -48,7 +48,8 @@ def store(tmp_path_factory):
     ]
     columns = zip(zip(*rows, strict=True), SIGN_INS, strict=True)
     opened.insert("sign_ins", pa.table([pa.array(c, type=f.type) for c, f in columns], schema=SIGN_INS))
-    return opened
+    yield opened
+    opened.close()  # a process has one embedded store at a time
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ START = int(datetime(2026, 3, 25, tzinfo=UTC).timestamp() * 1000)
 SCREENS = Path(__file__).parents[2] / ".artifacts" / "screens"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items):
     for item in items:
         if {"system", "guarded"} & set(getattr(item, "fixturenames", ())) and Path(
@@ -31,12 +32,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("web"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stream():
     return Stream(11, start_ms=START)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory, stream):
     data = tmp_path_factory.mktemp("web")
     (data / "users.json").write_text(json.dumps(stream.accounts()))
@@ -46,7 +47,7 @@ def system(tmp_path_factory, stream):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def provider():
     """Where people sign in, on this machine."""
     from tests.exporters.web.provider import running
@@ -55,7 +56,7 @@ def provider():
         yield ready
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded(system, provider, tmp_path_factory):
     """A second installation on the same Kafka: with login, on every address of this machine, under a name of its own."""
     data = tmp_path_factory.mktemp("guarded")
@@ -79,7 +80,7 @@ def browser():
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(system):
     """The API as an administrator's program sees it."""
     token = keys.local_token(system.settings)
@@ -89,7 +90,7 @@ def api(system):
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def routes(system, tmp_path_factory):
     """[(method, path)] of the whole application; one, for a process has one embedded store."""
     from fastapi.routing import APIRoute
@@ -111,7 +112,7 @@ def routes(system, tmp_path_factory):
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bearer(system, api):
     """`bearer(name, role)` is a program with a token of its own; `.token` is what the list says of it."""
     made = []

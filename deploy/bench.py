@@ -19,7 +19,6 @@ import psutil
 from deploy import check as checks
 from deploy.local.stack import Stack
 from pipeline import clock, console
-from pipeline.errors import Unavailable
 from pipeline.intake.records import Sender
 from pipeline.topics import CONNECTIONS
 
@@ -66,10 +65,7 @@ def worker(count: int) -> None:
                 resident = max(resident, process.memory_info().rss)
                 used = process.cpu_times()
                 found = checks.Findings()
-                try:
-                    checks.read_ledgers(settings, found)
-                except Unavailable:  # the broker makes its group topic at the first question
-                    continue
+                checks.read_ledgers(settings, found)
                 applied = sum(row["applied"] for row in found.ledgers)
                 if not ready and applied == 0:
                     ready = used.user + used.system

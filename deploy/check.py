@@ -11,15 +11,17 @@ from typing import Any
 import msgspec
 from kafka import TopicPartition
 from kafka.admin import OffsetSpec
-from kafka.errors import KafkaError
+from kafka.errors import CoordinatorNotAvailableError, KafkaError
 
 from exporters import redis
 from exporters.client import Client
 from exporters.sync.desk import following
-from pipeline import broker, topics
+from pipeline import broker, clock, topics
 from pipeline.errors import Problem, Unavailable
 from pipeline.model.wire import Ledger, decode_point
 from pipeline.settings import Settings
+
+NEW_BROKER_SECONDS = 15.0
 
 
 @dataclass
@@ -62,7 +64,7 @@ def read_ledgers(settings: Settings, found: Findings) -> None:
         ends = {
             tp: info.offset for tp, info in client.list_partition_offsets(dict.fromkeys(tps, OffsetSpec.LATEST)).items()
         }
-        commits = client.list_group_offsets({settings.app_id: tps})[settings.app_id]
+        commits = _commits(client, settings.app_id, tps)
         members = client.describe_groups([settings.app_id])[settings.app_id].get("members") or []
     except KafkaError as error:
         raise Unavailable(
@@ -76,6 +78,20 @@ def read_ledgers(settings: Settings, found: Findings) -> None:
         _one(found, tp, ledger, ends[tp], facts[tp.topic].id)
     if not members:
         found.off.append("no worker is running: start one with `activity worker`, or look at the worker's log")
+
+
+def _commits(client: Any, group: str, tps: list[TopicPartition]) -> dict[TopicPartition, Any]:
+    """What the workers committed.  A broker that is new makes its topic of groups at the first question, and says until then that it cannot answer."""
+    deadline = clock.monotonic() + NEW_BROKER_SECONDS
+    while True:
+        try:
+            found: dict[TopicPartition, Any] = client.list_group_offsets({group: tps})[group]
+        except CoordinatorNotAvailableError:
+            if clock.monotonic() > deadline:
+                raise
+            clock.pause(0.2)
+        else:
+            return found
 
 
 def _one(found: Findings, tp: TopicPartition, ledger: Ledger | None, end: int, topic_id: str) -> None:

@@ -11,40 +11,23 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 
 from deploy.local.stack import Stack
 from exporters.sync import app, verify
 from pipeline.intake.records import read
-from tests.live.system import SOURCES, eventually
+from tests.live.system import SOURCES, Servers, eventually
 from tests.oracle import Oracle, Record
 
 QUICK = {"idle_seconds": 0.3, "age_seconds": 2, "manifest_seconds": 0.5, "cut_events": 200}
 
 
-class Servers:
+class Kafka(Servers):
     """Kafka alone, and what is on it."""
 
     def __init__(self, data: Path) -> None:
-        self.stack = Stack(data, servers_only=True)
+        super().__init__(Stack(data, servers_only=True))
         self.data = data
-
-    def __enter__(self) -> Servers:
-        self.stack.__enter__()
-        self.settings = self.stack.settings()
-        self.producer = KafkaProducer(
-            bootstrap_servers=self.settings.kafka, acks="all", linger_ms=5, max_request_size=2 << 20
-        )
-        return self
-
-    def __exit__(self, *args) -> None:
-        self.producer.close()
-        self.stack.__exit__(*args)
-
-    def produce(self, lines) -> None:
-        for line in lines:
-            self.producer.send(f"activity.{line.topic}", key=line.key, value=line.value, headers=list(line.headers))
-        self.producer.flush()
 
     def ends(self, topic: str) -> dict[int, int]:
         consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka)
@@ -84,7 +67,7 @@ class Servers:
 class Syncing:
     """`with servers.sync(…):` delivers until the block ends."""
 
-    def __init__(self, servers: Servers, name: str, settings: dict) -> None:
+    def __init__(self, servers: Kafka, name: str, settings: dict) -> None:
         self.settings = servers.settings.model_copy(update={"destinations": {name: settings}})
         self.ending = threading.Event()
         self.problem: BaseException | None = None
@@ -126,7 +109,7 @@ def complete(target: Path) -> verify.Findings:
     return found
 
 
-def same(servers: Servers, target: Path) -> None:
+def same(servers: Kafka, target: Path) -> None:
     """Every sign-in that the oracle has lies there once, and nothing else."""
     expected = Counter(json.dumps(x, sort_keys=True) for x in servers.oracle().authentication(0, 1 << 60))
     got = Counter(json.dumps(x, sort_keys=True) for x in delivered(target))

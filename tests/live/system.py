@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Self
 
 from kafka import KafkaProducer
 
@@ -37,11 +38,13 @@ def eventually(what, *, seconds=60.0, look=lambda: None):
         time.sleep(0.02)
 
 
-class System:
-    def __init__(self, data: Path) -> None:
-        self.stack = Stack(data)
+class Servers:
+    """What `stack` starts, and a producer."""
 
-    def __enter__(self) -> System:
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    def __enter__(self) -> Self:
         self.stack.__enter__()
         self.settings = self.stack.settings()
         self.producer = KafkaProducer(
@@ -53,6 +56,16 @@ class System:
         self.producer.close()
         self.stack.__exit__(*args)
 
+    def produce(self, lines) -> None:
+        for line in lines:
+            self.producer.send(f"activity.{line.topic}", key=line.key, value=line.value, headers=list(line.headers))
+        self.producer.flush()
+
+
+class System(Servers):
+    def __init__(self, data: Path) -> None:
+        super().__init__(Stack(data))
+
     def kill(self, name: str) -> None:
         """SIGKILL a server of the stack itself, behind the back of what supervises it."""
         supervised = self.stack.child(name).process
@@ -61,11 +74,6 @@ class System:
         found = subprocess.run(["pgrep", "-P", str(supervised.pid)], capture_output=True, text=True, check=False)
         for pid in found.stdout.split():
             os.kill(int(pid), signal.SIGKILL)
-
-    def produce(self, lines) -> None:
-        for line in lines:
-            self.producer.send(f"activity.{line.topic}", key=line.key, value=line.value, headers=list(line.headers))
-        self.producer.flush()
 
     def activity(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess:
         return subprocess.run(

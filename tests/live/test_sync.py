@@ -19,7 +19,7 @@ from kafka.admin import KafkaAdminClient
 from exporters.sync import lane, notices, verify
 from exporters.sync.desk import following
 from exporters.sync.steps import Step
-from tests.live.syncing import KILLED, QUICK, Servers, complete, delivered, dies, same
+from tests.live.syncing import KILLED, QUICK, Kafka, complete, delivered, dies, same
 from tests.live.system import eventually
 from tests.streams import Stream
 
@@ -30,7 +30,7 @@ SIGN_INS, CONNECTIONS = "activity.authentications", "activity.connections"
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
-    with Servers(tmp_path_factory.mktemp("sync")) as running:
+    with Kafka(tmp_path_factory.mktemp("sync")) as running:
         running.stream = Stream(11, start_ms=START)
         yield running
 

@@ -95,6 +95,7 @@ class Lane:
         self._batch: Batch | None = None
         self._verdicts: Verdicts | None = None
         self._waiting: list[tuple[Any, Any]] = []  # judged, and not in the batch yet
+        self._waiting_bytes = 0
         self._next = 0  # the source offset to be handed over next
         self._began = self._touched = 0.0
         self._heard = clock.monotonic()
@@ -140,6 +141,7 @@ class Lane:
         self._next = fresh[-1].offset + 1
         self._waiting += zip(fresh, verdicts(fresh), strict=True)
         self._fill()
+        self._weigh()
 
     def look(self, end: int) -> None:
         """The source ends at `end` now.  A client that gives nothing although there is something is told its position once more."""
@@ -175,6 +177,10 @@ class Lane:
             del self._waiting[: self._former.take(batch, records, verdicts)]
         self._hold(back=batch.full)
 
+    def _weigh(self) -> None:
+        """Whenever what waits has changed: it is asked for many times in between."""
+        self._waiting_bytes = sum(len(r.value or b"") for r, _ in self._waiting)
+
     def starve(self, over: bool) -> None:
         """Take nothing in while there is no memory for it."""
         if over != self._starved:
@@ -193,8 +199,7 @@ class Lane:
     def held(self) -> int:
         """Bytes in batch and in hand."""
         batch = self._batch.held if self._batch is not None else 0
-        waiting = sum(len(r.value or b"") for r, _ in self._waiting)
-        return batch + waiting + sum(d.size for d in self._documents.values())
+        return batch + self._waiting_bytes + sum(d.size for d in self._documents.values())
 
     @property
     def can_cut(self) -> bool:
@@ -447,7 +452,7 @@ class Lane:
             return Cut(first, begin, cuts.LOST, "", self.chain.hour, self.chain.window, clock.now_ms())
         self._verdicts = Verdicts(DECODE[self.place.kind])
         self._next = max(begin, self._verdicts.recall_from(first))
-        self._batch, self._waiting, self._force = Batch(first, first), [], False
+        self._batch, self._waiting, self._waiting_bytes, self._force = Batch(first, first), [], 0, False
         self._documents, self._made = {}, None
         self._control.seek(self.tp, self._next)
         self._held_back = True
@@ -455,7 +460,7 @@ class Lane:
         return ...
 
     def _drop(self) -> None:
-        self._batch, self._verdicts, self._waiting = None, None, []
+        self._batch, self._verdicts, self._waiting, self._waiting_bytes = None, None, [], 0
         self._held_back = False
         self._hold(back=True)
 
@@ -494,6 +499,7 @@ class Lane:
         self._leaving_since = batch.timestamp if cut.attempt.parts else 0
         self._batch, self._force = Batch(cut.end, cut.end), False
         self._fill()
+        self._weigh()
         if not self._waiting:
             self._hold(back=False)
         return cut

@@ -11,6 +11,7 @@ The prefix is ACTIVITY_APP_ID.  Kinds are active, inactive, authentication; wind
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -36,7 +37,13 @@ class Shelf:
         self._mark = ""
 
     def put(
-        self, snapshots: list[Snapshot], series: dict[str, Any], *, version: int, complete_through: int, fresh: bool
+        self,
+        snapshots: list[Snapshot],
+        series: Callable[[], dict[str, Any]],
+        *,
+        version: int,
+        complete_through: int,
+        fresh: bool,
     ) -> bool:
         """Write what changed, or everything if what was written last is gone; False if another service owns the shelf."""
         with redis.answering():
@@ -51,7 +58,7 @@ class Shelf:
                 return True
             write = client.pipeline(transaction=True)
             if fresh or not kept:
-                texts = self._texts(snapshots, series)
+                texts = self._texts(snapshots, series())
                 for key, text in texts.items():
                     if not kept or self._written.get(key) != text:
                         write.set(key, text, ex=KEPT_SECONDS)

@@ -10,6 +10,7 @@ import platform
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -208,7 +209,7 @@ class Snapshotter(threading.Thread):
         try:
             self._shelf.put(
                 list(moment.snapshots.values()),
-                series(moment),
+                partial(series, moment),
                 version=moment.version,
                 complete_through=moment.complete_through,
                 fresh=fresh,

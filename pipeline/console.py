@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -21,12 +20,6 @@ T = TypeVar("T")
 def say(line: str) -> None:
     """One line for the person, on standard error."""
     stderr.print(line, markup=False)
-
-
-def fail(problem: Problem) -> NoReturn:
-    """Say the one line and leave with the problem's exit code."""
-    say(f"activity: {problem}")
-    raise typer.Exit(problem.exit_code)
 
 
 def guarded(main: Callable[[], T]) -> T:

@@ -32,6 +32,11 @@ MAILS = {
 }
 
 
+def recipients(text: str) -> list[str]:
+    """Addresses as people write several: apart by spaces, commas or semicolons."""
+    return [r for r in re.split(r"[\s,;]+", text) if r]
+
+
 class Mailer:
     """`sender` is the configured server unless another one is given."""
 

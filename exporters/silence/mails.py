@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from exporters.mail.mailer import Mailer
+from exporters.mail.mailer import Mailer, recipients
 from exporters.silence.notices import Notice, Way
 from pipeline.errors import ConfigError, Refused, Unavailable
 from pipeline.settings import Settings
@@ -12,8 +10,8 @@ from pipeline.settings import Settings
 
 def mails(settings: Settings) -> Way | None:
     """None if nobody is to be mailed."""
-    recipients = [r for r in re.split(r"[\s,;]+", settings.silence_recipients) if r]
-    if not recipients:
+    told = recipients(settings.silence_recipients)
+    if not told:
         return None
     link = f"{settings.public_url or settings.reports_url}/overview"
 
@@ -22,7 +20,7 @@ def mails(settings: Settings) -> Way | None:
             return
         context = {"source": notice.title, "lines": notice.lines(), "link": link}
         try:
-            said = Mailer(settings).send("silence", recipients, context, notice.key)
+            said = Mailer(settings).send("silence", told, context, notice.key)
         except (ConfigError, Refused) as problem:  # an operator mends it; the mail waits
             raise Unavailable(str(problem)) from None
         if not all(reply.final for reply in said.values()):

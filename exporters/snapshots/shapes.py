@@ -14,14 +14,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.reports.columns import INACTIVE, Active, Inactive, created
 from exporters.reports.presets import preset_window
 from pipeline.model.times import iso
 
 WindowName = Literal["24h", "7d", "30d"]
 WINDOWS: tuple[WindowName, ...] = ("24h", "7d", "30d")
-SNAPSHOT_KINDS = (ACTIVE_KIND, INACTIVE_KIND, AUTHENTICATION_KIND)
 TOP_USERS = 10
 
 

@@ -33,7 +33,6 @@ _VALUES: dict[Sort, Callable[[Active, int], int]] = {
     "devices": lambda a, _last: a.devices,
 }
 SORTS: tuple[Sort, ...] = tuple(_VALUES)
-KEPT_ORDERS = 6
 
 Place = tuple[int, str]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
+from exporters.mail.mailer import recipients
 from exporters.reports.ask import Ask, parameters_of
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.reports.presets import PRESETS
@@ -57,9 +57,8 @@ class Form:
             chosen |= {k: self[k].strip() for k in ("user", "type", "result", "reason", "format")}
         else:
             chosen |= {"excel": self["excel"] == "yes"}
-        recipients = [r for r in re.split(r"[\s,;]+", self["recipients"]) if r]
         try:
-            return Ask.model_validate(chosen | {"gzip": True, "recipients": recipients})
+            return Ask.model_validate(chosen | {"gzip": True, "recipients": recipients(self["recipients"])})
         except ValidationError as error:
             for fault in error.errors():
                 name = str(fault["loc"][0]) if fault["loc"] else "form"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
+from exporters.mail.mailer import recipients
 from exporters.reports.build import AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.reports.plans import Schedule
 from exporters.reports.schedules import WEEKDAYS, WINDOWS, words
@@ -42,7 +42,7 @@ def plan_of(form: Form) -> Plan | None:
     chosen: dict[str, Any] = {n: form[n].strip() for n in names}
     chosen["at"] = chosen["at"][:5]
     chosen |= {n: number(chosen[n]) for n in ("weekday", "day", "days") if n in chosen}
-    chosen["recipients"] = [r for r in re.split(r"[\s,;]+", form["recipients"]) if r]
+    chosen["recipients"] = recipients(form["recipients"])
     chosen["excel"] = form["excel"] == "yes" and form["kind"] != AUTHENTICATION_KIND
     chosen["paused"] = form["paused"] == "yes"
     try:

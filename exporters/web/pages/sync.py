@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
+from exporters.mail.mailer import recipients
 from exporters.service import Service
 from exporters.sync.destinations import NAME, Destination
 from exporters.web import api_destinations
@@ -54,7 +55,7 @@ def destination_of(form: Form) -> Destination | None:
     target |= {"kind": "s3", "path_style": form["path_style"] == "yes", "credentials": _credentials(given)}
     content: dict[str, Any] = {k: given[k] for k in _DELIVERY if k in given} | {"target": target}
     content["kinds"] = [kind for kind in KINDS if form[kind] == "yes"]
-    content["mail"] = [r for r in re.split(r"[\s,;]+", form["mail"]) if r]
+    content["mail"] = recipients(form["mail"])
     if "webhook" in given:
         content["webhook"] = {"url": given["webhook"], "secret_file": given.get("webhook_secret_file", "")}
     try:

@@ -360,19 +360,20 @@ def inactive(system) -> list[list[str]]:
 
 
 def test_accounts_come_in_every_form_and_leave_with_replace(system, tmp_path):
+    # Ids that no event of a test beside this one has.
     def users(name: str, content: str, *flags: str) -> dict:
         (tmp_path / name).write_text(content)
         return account_of(system.activity("users", "import", str(tmp_path / name), "--json", *flags))
 
-    assert users("a.csv", "id,email,state\n1,Ada@x.example,active\n2,bo@x.example,pending\n") == {"added": 2}
-    assert users("b.json", '[{"id":"2","email":"bo@x.example"},{"id":"3","email":"cy@x.example"}]') == {"changed": 1, "added": 1}  # fmt: skip
-    assert users("c.ndjson", '{"id":"3","email":"cy@x.example"}\n{"id":"4","email":"di@x.example"}\n') == {"unchanged": 1, "added": 1}  # fmt: skip
-    assert set(directory_of(system)) == {"1", "2", "3", "4"}
+    assert users("a.csv", "id,email,state\nu1,Ada@x.example,active\nu2,bo@x.example,pending\n") == {"added": 2}
+    assert users("b.json", '[{"id":"u2","email":"bo@x.example"},{"id":"u3","email":"cy@x.example"}]') == {"changed": 1, "added": 1}  # fmt: skip
+    assert users("c.ndjson", '{"id":"u3","email":"cy@x.example"}\n{"id":"u4","email":"di@x.example"}\n') == {"unchanged": 1, "added": 1}  # fmt: skip
+    assert set(directory_of(system)) == {"u1", "u2", "u3", "u4"}
     assert [row[0] for row in inactive(system)] == ["ada@x.example", "bo@x.example", "cy@x.example", "di@x.example"]
-    assert users("d.csv", "id,email\n2,bo@x.example\n5,ed@x.example\n", "--replace") == {"unchanged": 1, "added": 1, "removed": 3}  # fmt: skip
-    assert {id_: a["state"] for id_, a in directory_of(system).items()} == {"2": "active", "5": "active"}
+    assert users("d.csv", "id,email\nu2,bo@x.example\nu5,ed@x.example\n", "--replace") == {"unchanged": 1, "added": 1, "removed": 3}  # fmt: skip
+    assert {id_: a["state"] for id_, a in directory_of(system).items()} == {"u2": "active", "u5": "active"}
     assert [row[0] for row in inactive(system)] == ["bo@x.example", "ed@x.example"]
-    assert users("d.csv", "id,email\n1,ada@x.example\n", "--replace") == {"added": 1, "removed": 2}
+    assert users("d.csv", "id,email\nu1,ada@x.example\n", "--replace") == {"added": 1, "removed": 2}
 
 
 @pytest.mark.parametrize("flags", [(), ("--replace",)])

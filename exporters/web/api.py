@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, Response
 from exporters.reports.ask import Ask
 from exporters.reports.runs import CANCELLED, OPEN, Run
 from exporters.service import Service
-from exporters.web.asks import known, request, visible
+from exporters.web.asks import known, repeat, request, visible
 from exporters.web.contract import JSON, says
 from exporters.web.downloads import MEDIA, download
 from exporters.web.gate import person_of
@@ -47,7 +47,7 @@ class Health(msgspec.Struct):
     degraded: list[str]
 
 
-ABOUT_A_RUN = (("GET", ""), ("GET", "/file"), ("POST", "/cancel"), ("DELETE", ""))
+ABOUT_A_RUN = (("GET", ""), ("GET", "/file"), ("POST", "/again"), ("POST", "/cancel"), ("DELETE", ""))
 FILE = {"type": "string", "format": "binary"}
 TEXT = {"type": "string"}
 
@@ -138,6 +138,24 @@ while (found := api.get(f"/api/v1/reports/{run}").json())["state"] in ("queued",
     ) -> Response:
         """The finished file, as an attachment."""
         return download(service, known(service, person_of(http), run_id), form or None)
+
+    @api.post(
+        "/api/v1/reports/{run_id}/again",
+        **says(
+            Run,
+            404,
+            409,
+            422,
+            status=202,
+            also=(200,),
+            example='fresh = api.post(f"/api/v1/reports/{run}/again").json()["run"]',
+        ),
+    )
+    def again(http: Request, run_id: str) -> Response:
+        """Ask for the same report once more, its window unchanged and complete as of now.  An equal open run is returned instead (200)."""
+        person = person_of(http)
+        run, new = request(service, repeat(known(service, person, run_id)), by=person.name)
+        return answer(run, 202 if new else 200)
 
     @api.post(
         "/api/v1/reports/{run_id}/cancel",

@@ -150,6 +150,17 @@ def test_asking_twice_with_one_key_makes_one_report(api, tidy):
     )
 
 
+def test_running_a_report_again_asks_the_same_of_now(api, tidy):
+    ask = {"kind": "active", "from": "2026-03-01", "to": "2026-04-01", "tz": "Asia/Kolkata", "excel": True}
+    first = api.post("/api/v1/reports", json=ask).json()["run"]
+    while (found := api.get(f"/api/v1/reports/{first}").json())["state"] != "ready":
+        pass
+    again = api.post(f"/api/v1/reports/{first}/again")
+    assert (again.status_code, again.json()["parameters"]) == (202, found["parameters"])
+    assert again.json()["run"] != first
+    assert again.json()["requested_at"] > found["requested_at"]
+
+
 def test_pages_of_a_list_show_everything_once_while_it_grows(api, tidy):
     for days in range(1, 6):
         api.post("/api/v1/reports", json={"kind": "inactive", "days": days})

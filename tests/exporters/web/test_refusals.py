@@ -60,10 +60,10 @@ def test_what_is_an_administrators_is_refused_to_readers(system, viewer, routes)
     audited(system, who="token:a reader", target="/api/v1/tokens", outcome="refused", status=403)
 
 
-OTHERS = (("GET", ""), ("GET", "/file"), ("POST", "/cancel"), ("DELETE", ""))
+OTHERS = (("GET", ""), ("GET", "/file"), ("POST", "/again"), ("POST", "/cancel"), ("DELETE", ""))
 
 
-@pytest.mark.parametrize(("method", "rest"), OTHERS, ids=["look", "take", "cancel", "delete"])
+@pytest.mark.parametrize(("method", "rest"), OTHERS, ids=["look", "take", "again", "cancel", "delete"])
 def test_another_persons_run_is_not_there(system, bearer, viewer, method, rest):
     run = viewer.post("/api/v1/reports", json={"kind": "inactive", "days": 31}).json()["run"]
     rival = bearer("another reader")

@@ -17,6 +17,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from pipeline.model import addresses, times
 from pipeline.model.events import (
+    BARE,
+    ENVELOPED,
     ESTABLISHED,
     FAILED_DNS,
     FAILED_OTHER,
@@ -305,13 +307,13 @@ def decode_authentications(records: Iterable[Any]) -> list[Authentication | Reje
             if len(value) <= MAX_VALUE_BYTES:
                 try:
                     if value.startswith(b'{"event_type"'):
-                        event, path = wrapped(value).event, "$.event"
+                        event, path, form = wrapped(value).event, "$.event", ENVELOPED
                     else:
-                        event, path = bare(value), "$"
+                        event, path, form = bare(value), "$", BARE
                 except (msgspec.MsgspecError, UnicodeDecodeError):
                     pass
                 else:
-                    say(_of_authentication(event, timestamp, path, plain=True))
+                    say(_of_authentication(event, timestamp, path, form))
                     continue
             say(decode_authentication(value, timestamp))
         except Rejected as rejected:
@@ -555,7 +557,7 @@ _STATES: dict[str, tuple[str | None, str]] = {
     "denied_access": (FAILED_OTHER, "denied "),
     "failed_to_connect": (None, "failed "),
 }
-_EARLIEST_MS, _AHEAD_MS = times.EARLIEST_MS, times.AHEAD_MS
+_EARLIEST_MS, _AHEAD_MS, _parse = times.EARLIEST_MS, times.AHEAD_MS, times.parse
 
 
 def _of_log(log: ConnectorLog, timestamp: int) -> Connection:
@@ -640,10 +642,10 @@ def _amount(text: Text, path: str) -> int:
     return number
 
 
-def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str, *, plain: bool = False) -> Authentication:
+def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str, form: str = "") -> Authentication:
     """Once per sign-in: the caches are asked here, the functions behind them only on a miss."""
-    action = event.action
-    user, address, result, own = action.user, action.client_ip, action.result, event.id
+    action, own = event.action, event.id
+    user, address = action.user, action.client_ip
     id_, email = user.id, user.email
     known = _people.get(id_)
     if known is not None and known[0] == email:
@@ -652,19 +654,17 @@ def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str, *,
         principal = _person(id_, email)
     else:
         raise Rejected(Reason.MISSING_FIELD, f"{path}.action.user")
-    if address and address not in addresses.cache:
+    if address and address not in _addresses:
         _address(address, f"{path}.action.client_ip")
     try:
-        time = times.parse(event.time)
+        time = _parse(event.time)
     except (ValueError, OverflowError):
         time = _instant(event.time, timestamp, f"{path}.time")
-    if not times.EARLIEST_MS <= time <= timestamp + times.AHEAD_MS:
+    if not _EARLIEST_MS <= time <= timestamp + _AHEAD_MS:
         raise Rejected(Reason.BAD_TIME, f"{path}.time")
-    reason: Text = ""
+    result, reason = action.result or "success", ""
     if result == "failure":
-        reason = action.reason
+        reason = action.reason or ""
         if reason not in FAILURE_REASONS:
-            reason = "unknown"
-    return Authentication(
-        principal, time, action.type, result or "success", reason or "", OWN + own if own else "", plain
-    )
+            reason, form = "unknown", ""
+    return Authentication(principal, time, action.type, result, reason, OWN + own if own else "", form)

@@ -82,7 +82,8 @@ class Connection(msgspec.Struct, gc=False):
 class Authentication(msgspec.Struct, gc=False):
     """One sign-in or MFA event.  `type` is one of five, `result` success or failure, `reason` one of the list, empty on success.
 
-    `plain`: its value holds documented fields alone, bare or in an envelope that begins with `event_type`; false says nothing.
+    `form`: BARE or ENVELOPED if its value has documented fields alone, says the reason as it is here, and lies in an envelope that begins with
+    `event_type` or in none; empty says nothing.
     """
 
     principal: Principal
@@ -91,9 +92,11 @@ class Authentication(msgspec.Struct, gc=False):
     result: str
     reason: str = ""
     id: str = ""
-    plain: bool = False
+    form: str = ""
 
 
+BARE = "bare"
+ENVELOPED = "enveloped"
 Event = Connection | Authentication
 
 AUTHENTICATION_TYPES = ("client_login", "admin_login", "reauth", "mfa_setup", "mfa_reset")

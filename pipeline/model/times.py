@@ -18,17 +18,28 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
 
-# The one spelling that the S3 form documents, 2026-03-27T10:00:00.123456+00:00: the library reads it five times as fast as the pattern, but takes more
-# than we do, so its signs are looked at first.
-_USUAL = 32
-_from_iso = datetime.fromisoformat
+# The one spelling that the S3 form documents, 2026-03-27T10:00:00.123456+00:00, taken apart into what is looked up: many events share a second, and
+# there are only a thousand of each of the other two.
+_SECOND = 19
+_MILLISECONDS = {f".{n:03d}": n for n in range(1000)}
+_REST = frozenset(f"{n:03d}+00:00" for n in range(1000))
+_SECONDS = 4096
+_seconds: dict[str, int] = {}
 
 
 def parse(text: str) -> int:
     """ISO 8601 with an offset, Z or "UTC".  Raises ValueError, also if the offset is missing: a local time is not an instant."""
-    if len(text) == _USUAL and text[26:] == "+00:00" and text[19] == "." and text[10] == "T" and text[7] == "-":
-        return (_from_iso(text) - _EPOCH) // _MS
+    if text[23:] in _REST and (part := _MILLISECONDS.get(text[_SECOND:23])) is not None:
+        second = _seconds.get(text[:_SECOND])
+        return part + (_second(text, part) if second is None else second)
     return _parse(text)
+
+
+def _second(text: str, part: int) -> int:
+    if len(_seconds) >= _SECONDS:
+        _seconds.clear()
+    start = _seconds[text[:_SECOND]] = _parse(text) - part
+    return start
 
 
 def _parse(text: str) -> int:

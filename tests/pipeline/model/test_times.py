@@ -26,6 +26,7 @@ def read(parse, text):
 @example("2026-03-27T1٠:00:00.123456+00:00")
 @example("2026-03-27T10:00:00.12345x+00:00")
 @example("1969-12-31T23:59:59.999999+00:00")
+@example("2026-03-27T10:00   .123456+00:00")
 def test_both_ways_read_the_same(text):
     assert read(times.parse, text) == read(times._parse, text)
 

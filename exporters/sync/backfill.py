@@ -82,8 +82,8 @@ def count(
             inside = records[len(before) :]
             batch = Batch(start, start)
             former.take(batch, inside, verdicts(inside), limit=end)
-            total["events"] += len(batch.lines)
-            total["rejects"] += len(batch.rejects)
+            total["events"] += batch.events
+            total["rejects"] += batch.rejected
             total["duplicates"] += batch.duplicates
             total["filtered"] += batch.filtered
             advance(len(inside))

@@ -9,12 +9,13 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import methodcaller
 from typing import Any
 
 import msgspec
 import zstandard
-from isal import igzip
+from isal import isal_zlib
 
 from exporters import ocsf
 from exporters.sinks.sink import Document
@@ -24,16 +25,26 @@ from exporters.sync.destinations import Destination
 from pipeline.model.events import Rejected
 
 # Changes when the same records would become other bytes.
-ENCODER = "1"
-# What a list keeps beside the bytes of a line.
-LINE_BYTES = 60
+ENCODER = "2"
 GZIP_LEVEL, ZSTD_LEVEL = 2, 3
+# So much is packed at once: a batch need not lie in memory a second time, and how its lines came together does not show in the bytes.
+PACKED_BYTES = 1 << 16
 
-PACK: dict[str, Callable[[bytes], bytes]] = {
-    "none": lambda raw: raw,
-    "gzip": lambda raw: igzip.compress(raw, GZIP_LEVEL, mtime=0),
-    "zstd": lambda raw: zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(raw),
+# By the size of what comes, which zstd says in its frame: many readers want to know it first.
+PACKERS: dict[str, Callable[[int], Any]] = {
+    "gzip": lambda _size: isal_zlib.compressobj(GZIP_LEVEL, wbits=31),
+    "zstd": lambda size: zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj(size=size),
 }
+
+
+def pack(lines: bytearray, packed: str) -> bytes:
+    """A document: `packed` with none, gzip (one member) or zstd (one frame)."""
+    if packed == "none":
+        return bytes(lines)
+    packer = PACKERS[packed](len(lines))
+    with memoryview(lines) as view:
+        pieces = [packer.compress(view[n : n + PACKED_BYTES]) for n in range(0, len(view), PACKED_BYTES)]
+    return b"".join([*pieces, packer.flush()])
 
 
 class _Version(msgspec.Struct):
@@ -63,17 +74,21 @@ def version_of(value: bytes) -> int:
 
 
 _says_one = methodcaller("startswith", _VERSION_ONE)
+_DUPLICATE = type(None)
 
 
 @dataclass(slots=True)
 class Batch:
-    """What lies in [first, end) of one partition so far.  `size` is the JSON; times of events and records in UTC ms."""
+    """What lies in [first, end) of one partition so far.  `lines` and `rejects` are JSON, each line with its end, `events` and `rejected` their
+    numbers; times of events and records in UTC ms.
+    """
 
     first: int
     end: int
-    lines: list[bytes] = field(default_factory=list)
-    rejects: list[bytes] = field(default_factory=list)
-    size: int = 0
+    lines: bytearray = field(default_factory=bytearray)
+    rejects: bytearray = field(default_factory=bytearray)
+    events: int = 0
+    rejected: int = 0
     duplicates: int = 0
     filtered: int = 0
     records: int = 0
@@ -88,9 +103,9 @@ class Batch:
         return self.end == self.first
 
     @property
-    def held(self) -> int:
-        """Bytes of memory."""
-        return self.size + LINE_BYTES * (len(self.lines) + len(self.rejects))
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.lines) + len(self.rejects)
 
 
 class Former:
@@ -100,7 +115,10 @@ class Former:
         self.kind = kind
         self._event_window = event_window
         self._destination = destination
-        self._line = ocsf.line_of(kind) if destination.format == "ocsf" else envelopes.line_of(kind)
+        ours = destination.format != "ocsf"
+        self._line = envelopes.line_of(kind) if ours else ocsf.line_of(kind)
+        at_once = ours and kind == envelopes.AUTHENTICATION
+        self._lines = envelopes.authentication_lines if at_once else partial(envelopes.each, self._line)
         self._sets = {
             "types": frozenset(destination.types),
             "results": frozenset(destination.results),
@@ -109,98 +127,93 @@ class Former:
         self._filters = any(self._sets.values()) or event_window is not None
         self._windows = destination.naming == "vendor"
 
-    def take(  # noqa: PLR0915 - one loop, written out because it runs once per event
-        self, batch: Batch, records: Sequence[Any], verdicts: Sequence[Any], limit: int | None = None
-    ) -> int:
+    def take(self, batch: Batch, records: Sequence[Any], verdicts: Sequence[Any], limit: int | None = None) -> int:
         """Add records (of the batch's partition, from its end on) until it is full; returns how many were taken.
 
         `limit`, an offset, is given when the batch's range is known beforehand: then nothing else ends it.
         """
-        if limit is None and not self._filters and not self._windows and self._usual(batch, records, verdicts):
-            return len(records)
-        line, filters, windows = self._line, self._filters, self._windows
         free = limit is None
-        most_lines, most_bytes = self._destination.cut_events - len(batch.rejects), self._destination.cut_bytes
-        lines, say = batch.lines, batch.lines.append
-        size, least, most, version = 0, batch.min_time, batch.max_time, batch.version
-        room = most_bytes - batch.size
+        if free and not self._filters and not self._windows and self._usual(batch, records, verdicts):
+            return len(records)
+        most_events, most_bytes = self._destination.cut_events, self._destination.cut_bytes
         taken = 0
         for record, event in zip(records, verdicts, strict=True):
-            if free:
-                if size >= room or len(lines) >= most_lines:
+            if limit is not None:
+                if record.offset >= limit:
                     break
-                if windows and batch.timestamp and keys.window_of(record.timestamp) != keys.window_of(batch.timestamp):
-                    batch.full = True
-                    break
-            elif record.offset >= limit:
+            elif self._ends(batch, record, event):
+                batch.full = True
                 break
             if event is None:
                 batch.duplicates += 1
             elif event.__class__ is Rejected:
-                size += self._reject(batch, record, event)
-                most_lines -= 1
+                batch.rejects += self._reject(record, event)
+                batch.rejected += 1
+            elif self._filters and not self._wanted(event):
+                batch.filtered += 1
             else:
-                value = record.value
-                if free:
-                    own = 1 if value.startswith(_VERSION_ONE) else version_of(value)
-                    if own != version:
-                        if version:
-                            batch.full = True
-                            break
-                        version = own
-                if filters and not self._wanted(event):
-                    batch.filtered += 1
-                else:
-                    text = line(value, event)
-                    say(text)
-                    size += len(text) + 1
-                    time = event.time
-                    if time > most:
-                        most = time
-                    if time < least or not least:
-                        least = time
+                batch.lines += self._line(record.value, event)
+                batch.lines += b"\n"
+                batch.events += 1
+                self._time(batch, event.time, event.time)
+            batch.timestamp = batch.timestamp or record.timestamp
             taken += 1
-            if not batch.timestamp:
-                batch.timestamp = record.timestamp
+            if free and (batch.size >= most_bytes or batch.events + batch.rejected >= most_events):
+                batch.full = True
+                break
         if taken:
             batch.end = records[taken - 1].offset + 1
         batch.records += taken
-        batch.size += size
-        batch.min_time, batch.max_time, batch.version = least, most, version
-        batch.full = batch.full or (free and (size >= room or len(lines) >= most_lines))
         return taken
+
+    def _ends(self, batch: Batch, record: Any, event: Any) -> bool:
+        """Whether the batch ends before this record: a document has one version, and with windows one window."""
+        if self._windows and batch.timestamp and keys.window_of(record.timestamp) != keys.window_of(batch.timestamp):
+            return True
+        if event is None or event.__class__ is Rejected:
+            return False
+        own = 1 if record.value.startswith(_VERSION_ONE) else version_of(record.value)
+        if batch.version and own != batch.version:
+            return True
+        batch.version = own
+        return False
 
     def _usual(self, batch: Batch, records: Sequence[Any], verdicts: Sequence[Any]) -> bool:
         """Add all of them at once, if none is refused, all have version 1, and there is room for all; the same as one by one, in half the time."""
-        kept = [(r.value, e) for r, e in zip(records, verdicts, strict=True) if e is not None]
-        room = self._destination.cut_events - len(batch.rejects) - len(batch.lines)
-        if not 0 < len(kept) < room or batch.version > 1:
+        values, events = [r.value for r in records], verdicts
+        kinds = set(map(type, verdicts))
+        if _DUPLICATE in kinds:
+            kept = [n for n, e in enumerate(verdicts) if e is not None]
+            values, events = [values[n] for n in kept], [verdicts[n] for n in kept]
+        if not 0 < len(events) < self._destination.cut_events - batch.rejected - batch.events or batch.version > 1:
             return False
-        values, events = zip(*kept, strict=True)
-        if Rejected in set(map(type, events)) or not all(map(_says_one, values)):
+        if Rejected in kinds or not all(map(_says_one, values)):
             return False
-        texts = list(map(self._line, values, events))
-        size = sum(map(len, texts)) + len(texts)
-        if batch.size + size >= self._destination.cut_bytes:
+        lines = self._lines(values, events)
+        if batch.size + len(lines) >= self._destination.cut_bytes:
             return False
-        times = [e.time for e in events]
-        batch.lines += texts
-        batch.size += size
-        batch.duplicates += len(records) - len(kept)
+        batch.lines += lines
+        batch.events += len(events)
+        batch.duplicates += len(records) - len(events)
         batch.records += len(records)
-        batch.min_time = min(batch.min_time, *times) if batch.min_time else min(times)
-        batch.max_time = max(batch.max_time, *times)
+        times = [e.time for e in events]
+        self._time(batch, min(times), max(times))
         batch.version = 1
         batch.timestamp = batch.timestamp or records[0].timestamp
         batch.end = records[-1].offset + 1
         return True
 
+    @staticmethod
+    def _time(batch: Batch, least: int, most: int) -> None:
+        batch.min_time = min(batch.min_time, least) if batch.min_time else least
+        batch.max_time = max(batch.max_time, most)
+
     def _wanted(self, event: Any) -> bool:
         window = self._event_window
         return (window is None or window[0] <= event.time < window[1]) and envelopes.wanted(event, **self._sets)
 
-    def _reject(self, batch: Batch, record: Any, rejected: Rejected) -> int:
-        """Add one; returns its size."""
+    @staticmethod
+    def _reject(record: Any, rejected: Rejected) -> bytes:
         value = record.value
         told: dict[str, Any] = {
             "reason": rejected.reason.value,
@@ -213,9 +226,7 @@ class Former:
             told["value"] = None if value is None else value.decode()
         except UnicodeDecodeError:
             told["value_base64"] = base64.b64encode(value).decode()
-        text = msgspec.json.encode(told)
-        batch.rejects.append(text)
-        return len(text) + 1
+        return msgspec.json.encode(told) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,17 +266,20 @@ def attempt_of(batch: Batch, cut: Cut, place: Place, destination: Destination) -
     if batch.lines:
         # Settings may have changed since; the key is the cut's, and says how its bytes are packed.
         packed = next(name for name in ("gzip", "zstd", "none") if cut.key.endswith(keys.SUFFIX[name]))
-        events = _part(documents, cut.key, batch.lines, packed)
+        body = pack(batch.lines, packed)
+        sha256 = hashlib.sha256(body).hexdigest()
+        documents[cut.key] = Document(cut.key, body, keys.MEDIA_TYPE[packed], sha256)
+        events = Part(cut.key, sha256, len(body), batch.events)
     if batch.rejects:
         packed = destination.compression
-        body = PACK[packed](b"\n".join(batch.rejects) + b"\n")
+        body = pack(batch.rejects, packed)
         sha256 = hashlib.sha256(body).hexdigest()
         suffix = keys.SUFFIX[packed]
         key = place.folder + keys.rejects(
             place.kind, place.stream, place.partition, cut.first, cut.end, cut.hour, sha256, suffix
         )
         documents[key] = Document(key, body, keys.MEDIA_TYPE[packed], sha256)
-        rejects = Part(key, sha256, len(body), len(batch.rejects))
+        rejects = Part(key, sha256, len(body), batch.rejected)
     return Attempt(
         events=events,
         rejects=rejects,
@@ -277,10 +291,3 @@ def attempt_of(batch: Batch, cut: Cut, place: Place, destination: Destination) -
         encoder=ENCODER,
         revision=destination.revision,
     ), documents
-
-
-def _part(documents: dict[str, Document], key: str, lines: list[bytes], packed: str) -> Part:
-    body = PACK[packed](b"\n".join(lines) + b"\n")
-    sha256 = hashlib.sha256(body).hexdigest()
-    documents[key] = Document(key, body, keys.MEDIA_TYPE[packed], sha256)
-    return Part(key, sha256, len(body), len(lines))

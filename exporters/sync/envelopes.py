@@ -7,14 +7,14 @@ told in that form.  A sign-in keeps all its fields, only its reason is made one 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from pipeline.model import times
 from pipeline.model.dialects import STATES, authentication_document
-from pipeline.model.events import Authentication, Connection, Event
+from pipeline.model.events import BARE, ENVELOPED, Authentication, Connection, Event
 
 AUTHENTICATION, NETWORK_ACCESS = "authentication", "network_access"
 Line = Callable[[bytes, Any], bytes]
@@ -22,6 +22,7 @@ Line = Callable[[bytes, Any], bytes]
 _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
+_BEFORE, _AFTER = b'{"event_type":"authentication","event":', b"}"
 _NETWORK = (
     b'{"event_type":"network_access","event":{',
     b'{"event_type": "network_access", "event": {',
@@ -32,12 +33,24 @@ _NETWORK = (
 
 def authentication_line(value: bytes, event: Authentication) -> bytes:
     """The line of a valid sign-in."""
-    # A reason outside the list is `unknown` to the model; only then does the document change.
-    if event.plain and event.reason != "unknown" and b"\n" not in value and b"\r" not in value:
-        return (
-            value if value.startswith(b'{"event_type"') else b'{"event_type":"authentication","event":' + value + b"}"
-        )
+    if event.form and b"\n" not in value and b"\r" not in value:
+        return value if event.form == ENVELOPED else _BEFORE + value + _AFTER
     return dumps(authentication_document(value))
+
+
+def authentication_lines(values: Sequence[bytes], events: Sequence[Authentication]) -> bytes:
+    """The lines of many, each with its end: the same as one by one, but those that all come in one form are not looked at one by one."""
+    forms = {event.form for event in events}
+    if forms == {BARE}:
+        between = _AFTER + b"\n" + _BEFORE
+    elif forms == {ENVELOPED}:
+        between = b"\n"
+    else:
+        return each(authentication_line, values, events)
+    text = between.join(values)
+    if b"\r" in text or text.count(b"\n") != len(values) - 1:
+        return each(authentication_line, values, events)
+    return b"".join((_BEFORE, text, _AFTER, b"\n") if forms == {BARE} else (text, b"\n"))
 
 
 def connection_line(value: bytes, event: Connection) -> bytes:
@@ -176,6 +189,11 @@ def dumps(document: dict[str, Any]) -> bytes:
         return _encode(document)
     except (OverflowError, UnicodeError, ValueError):
         return json.dumps(document, separators=(",", ":")).encode()
+
+
+def each(line: Line, values: Sequence[bytes], events: Sequence[Any]) -> bytes:
+    """The lines of many, one by one, each with its end."""
+    return b"\n".join([*map(line, values, events), b""])
 
 
 def line_of(kind: str) -> Line:

@@ -23,7 +23,7 @@ __all__ = ["AsyncConsumerRebalanceListener", "KafkaError", "OffsetAndMetadata", 
 POLL_RECORDS = 5_000
 SILENCE_SECONDS = 30.0
 # What one fetch may hold beside the budget of the batches.
-FETCH_BYTES = 2 << 20
+FETCH_BYTES = 512 << 10
 
 
 def events_consumer(settings: Settings, *, group: str | None, client: str) -> Any:

@@ -6,6 +6,7 @@ elsewhere than the batch begins, the batch is dropped and read again from there.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ REFUSED_SECONDS = 60.0
 DEAF_SECONDS = 10.0
 # So many cuts in one manifest, even if its hour is not over: a verifier holds one manifest at a time.
 MANIFEST_ENTRIES = 1_000
-PIECE = 2_000
+# So many records are judged and formed at once: they stay near the processor meanwhile.
+PIECE = 500
 DECODE: dict[str, Decode] = {"authentication": decode_authentications, "network_access": decode_connections}
 
 
@@ -94,7 +96,7 @@ class Lane:
         self._attempt = Attempt()
         self._batch: Batch | None = None
         self._verdicts: Verdicts | None = None
-        self._waiting: list[tuple[Any, Any]] = []  # judged, and not in the batch yet
+        self._waiting: deque[tuple[list[Any], list[Any]]] = deque()  # records and their verdicts, not in the batch yet
         self._waiting_bytes = 0
         self._next = 0  # the source offset to be handed over next
         self._began = self._touched = 0.0
@@ -139,8 +141,10 @@ class Lane:
             self._overtaken()
             return
         self._next = fresh[-1].offset + 1
-        self._waiting += zip(fresh, verdicts(fresh), strict=True)
-        self._fill()
+        for n in range(0, len(fresh), PIECE):
+            piece = fresh[n : n + PIECE]
+            self._waiting.append((piece, verdicts(piece)))
+            self._fill()
         self._weigh()
 
     def look(self, end: int) -> None:
@@ -173,13 +177,15 @@ class Lane:
             self._began = now
         self._touched = now
         while self._waiting and not batch.full:
-            records, verdicts = zip(*self._waiting[:PIECE], strict=True)
-            del self._waiting[: self._former.take(batch, records, verdicts)]
+            records, verdicts = self._waiting.popleft()
+            taken = self._former.take(batch, records, verdicts)
+            if taken < len(records):
+                self._waiting.appendleft((records[taken:], verdicts[taken:]))
         self._hold(back=batch.full)
 
     def _weigh(self) -> None:
         """Whenever what waits has changed: it is asked for many times in between."""
-        self._waiting_bytes = sum(len(r.value or b"") for r, _ in self._waiting)
+        self._waiting_bytes = sum(len(r.value or b"") for records, _ in self._waiting for r in records)
 
     def starve(self, over: bool) -> None:
         """Take nothing in while there is no memory for it."""
@@ -198,7 +204,7 @@ class Lane:
     @property
     def held(self) -> int:
         """Bytes in batch and in hand."""
-        batch = self._batch.held if self._batch is not None else 0
+        batch = self._batch.size if self._batch is not None else 0
         return batch + self._waiting_bytes + sum(d.size for d in self._documents.values())
 
     @property
@@ -452,7 +458,7 @@ class Lane:
             return Cut(first, begin, cuts.LOST, "", self.chain.hour, self.chain.window, clock.now_ms())
         self._verdicts = Verdicts(DECODE[self.place.kind])
         self._next = max(begin, self._verdicts.recall_from(first))
-        self._batch, self._waiting, self._waiting_bytes, self._force = Batch(first, first), [], 0, False
+        self._batch, self._waiting, self._waiting_bytes, self._force = Batch(first, first), deque(), 0, False
         self._documents, self._made = {}, None
         self._control.seek(self.tp, self._next)
         self._held_back = True
@@ -460,7 +466,7 @@ class Lane:
         return ...
 
     def _drop(self) -> None:
-        self._batch, self._verdicts, self._waiting, self._waiting_bytes = None, None, [], 0
+        self._batch, self._verdicts, self._waiting, self._waiting_bytes = None, None, deque(), 0
         self._held_back = False
         self._hold(back=True)
 

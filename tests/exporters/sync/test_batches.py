@@ -98,8 +98,8 @@ def test_the_moment_in_the_bytes_is_noticed(monkeypatch):
     from exporters.sync import batches as module
 
     ticks = iter(range(10**6))
-    pack = module.PACK["gzip"]
-    monkeypatch.setitem(module.PACK, "gzip", lambda raw: pack(raw + b"%d\n" % next(ticks)))
+    pack = module.pack
+    monkeypatch.setattr(module, "pack", lambda lines, packed: pack(lines + b"%d\n" % next(ticks), packed))
     with pytest.raises(AssertionError):
         test_the_same_records_are_the_same_bytes_whenever_and_however_they_come("authentication", {})
 
@@ -135,7 +135,7 @@ def test_what_goes_out_comes_in_again_as_the_same_event(kind):
         assert b"\n" not in line
         again = DECODE[kind]([SimpleNamespace(value=line, timestamp=record.timestamp)])[0]
         for name in event.__struct_fields__:
-            if name != "id":
+            if name not in ("id", "form"):
                 assert getattr(again, name) == getattr(event, name), (name, record.value, line)
 
 

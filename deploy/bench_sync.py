@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,8 +38,7 @@ from pipeline.model.verdicts import Verdicts
 from pipeline.settings import Settings
 from pipeline.topics import AUTHENTICATIONS
 
-PIECE = 2_000
-PREPARED = 400_000
+PIECE = 500  # as the lane hands them on
 NOW = 1_900_000_000_000
 BUCKET = "bench"
 T = TypeVar("T")
@@ -85,9 +85,7 @@ class Clocked:
 def steps(count: int, destination: Destination, sink: Sink) -> dict[str, Any]:
     """Every step after the consumer, in this process, one partition."""
     gc.set_threshold(100_000, 20, 100)  # as in the process
-    values = [value for _, value in sign_ins(min(count, PREPARED))]
-    records = [Record(n, value) for n, value in enumerate(values)]
-    size, clocked = sum(map(len, values)), Clocked()
+    size, clocked = 0, Clocked()
     former, verdicts, place = (
         Former("authentication", destination),
         Verdicts(decode_authentications),
@@ -101,8 +99,10 @@ def steps(count: int, destination: Destination, sink: Sink) -> dict[str, Any]:
             clocked("put", lambda document=document: sink.create(document))  # type: ignore[misc]
         return sum(d.size for d in documents.values())
 
-    for start in range(0, len(records), PIECE):
-        piece = records[start : start + PIECE]
+    source = sign_ins(count)
+    for start in range(0, count, PIECE):
+        piece = [Record(start + n, value) for n, (_, value) in enumerate(islice(source, PIECE))]
+        size += sum(len(r.value) for r in piece)
         judged = clocked("judge", lambda piece=piece: verdicts(piece))  # type: ignore[misc]
         while piece:
             taken = clocked("form", lambda: former.take(batch, piece, judged))  # noqa: B023 - called at once
@@ -114,7 +114,7 @@ def steps(count: int, destination: Destination, sink: Sink) -> dict[str, Any]:
     total = sum(clocked.seconds.values())
     shares = {f"{step}, share of CPU": round(seconds / total, 3) for step, seconds in clocked.seconds.items()}
     return {
-        "events": len(records), "bytes per event": size // len(records), "MB of JSON per CPU second after the consumer": round(size / total / 1e6, 1),
+        "events": count, "bytes per event": size // count, "MB of JSON per CPU second after the consumer": round(size / total / 1e6, 1),
         **shares, "stored MB": round(stored / 1e6, 1), "to": sink.place,
     }  # fmt: skip
 
@@ -153,7 +153,7 @@ def whole(settings: Settings, data: Path, target: dict[str, Any], lag: int) -> d
             if n % 10_000 == 0:
                 advance(10_000)
     place = {**target, "prefix": "lag"}
-    (data / "activity.toml").write_text(written(place, {"manifest_seconds": 5}))
+    (data / "activity.toml").write_text(written(place, {"manifest_seconds": 5, "idle_seconds": 2}))
     command = [sys.executable, "-m", "deploy.cli", "sync", "--data", str(data)]
     began, resident = clock.monotonic(), 0
     with (data / "logs" / "sync.log").open("ab") as log:

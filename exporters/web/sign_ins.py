@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-import msgspec
 import orjson
 
 from exporters.reports.ask import Ask, parameters_of
@@ -50,12 +50,14 @@ def count(service: Service, p: Parameters) -> int:
     return int(next(iter(service.store.rows("sign_ins_count", **_conditions(p))))[0])
 
 
-def page(service: Service, p: Parameters, *, after: Place | None, limit: int) -> tuple[list[str], Place | None]:
-    """Documents as JSON texts, newest first, and the place to go on from."""
+def page(
+    service: Service, p: Parameters, *, after: Place | None, limit: int, types: Sequence[str] = ()
+) -> tuple[list[str], Place | None]:
+    """Documents as JSON texts, newest first, and the place to go on from; of several `types` where the question names none."""
     at, event, part, offset = after or _END
     rows = list(
         service.store.rows(
-            "sign_ins_page", **_conditions(p), at=at, event=event, part=part, offset=offset, limit=limit + 1
+            "sign_ins_page", **_conditions(p, types), at=at, event=event, part=part, offset=offset, limit=limit + 1
         )
     )
     place = rows[limit - 1][:4] if len(rows) > limit else None
@@ -109,13 +111,13 @@ def export_link(p: Parameters) -> str:
     return f"{EXPORT_PAGE}?{urlencode({k: v for k, v in values.items() if v})}#generate"
 
 
-def _conditions(p: Parameters) -> dict[str, Any]:
+def _conditions(p: Parameters, types: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "a": p.from_ms,
         "b": p.to_ms,
         "who": p.user,
         "folded": p.user.casefold(),
-        "type": p.type,
+        "types": [p.type] if p.type else list(types),
         "result": p.result,
         "reason": p.reason,
     }
@@ -124,8 +126,3 @@ def _conditions(p: Parameters) -> dict[str, Any]:
 def _name(thing: Any) -> str:
     thing = thing or {}
     return thing.get("name") or thing.get("id") or ""
-
-
-def typed(p: Parameters, type_: str) -> Parameters:
-    """The same question about one type only."""
-    return msgspec.structs.replace(p, type=type_)

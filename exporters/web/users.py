@@ -142,7 +142,7 @@ def detail(service: Service, name: str) -> UserDetail:
     if principals:
         a, b = edges("30d", clock.now_ms())
         for what, label, many, last in service.store.rows(
-            "person", principals=principals, a=at(a), b=at(b), limit=ADDRESSES
+            "person", ids=[i for i, _ in principals], principals=principals, a=at(a), b=at(b), limit=ADDRESSES
         ):
             used[what].append(Used(label, many if what == "address" else None, iso(last) if last else None))
     row = _user(everyone, person, "30d")

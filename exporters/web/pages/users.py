@@ -88,11 +88,8 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
         person = detail(service, user)
         p = sign_ins.parameters(service, {"preset": "30d", "user": person.user_email[:1000]})
         history, more = sign_ins.page(service, p, after=None, limit=HISTORY)
-        year = sign_ins.parameters(service, {"preset": "90d", "user": person.user_email[:1000]})
-        audit = []
-        for type_ in MFA:
-            of_type = sign_ins.typed(year, type_)
-            audit += [sign_ins.read(t) for t in sign_ins.page(service, of_type, after=None, limit=HISTORY)[0]]
+        quarter = sign_ins.parameters(service, {"preset": "90d", "user": person.user_email[:1000]})
+        audit, _ = sign_ins.page(service, quarter, after=None, limit=HISTORY, types=MFA)
         return views.page(
             request,
             "user.html",
@@ -102,7 +99,7 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
             parse=parse,
             history=[sign_ins.read(t) for t in history],
             more=more is not None,
-            mfa=sorted(audit, key=lambda s: -s.at)[:HISTORY],
+            mfa=[sign_ins.read(t) for t in audit],
             export=sign_ins.export_link(p),
             degraded=service.unhealthy(),
         )

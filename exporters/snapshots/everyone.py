@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from exporters.reports.columns import Active, Inactive
@@ -73,10 +74,8 @@ class Census:
         self._stale = True
         self._rest_until = 0.0
 
-    def take(
-        self, changed: Changed, from_ms: int, windows: dict[WindowName, dict[str, Active]], widest: WindowName
-    ) -> Everyone:
-        """`from_ms` is where the widest window begins: what lies before it comes from the store, everything else from its rows."""
+    def read(self, changed: Changed) -> None:
+        """Take note of who is new, and of another directory."""
         first = self._emails is None
         if first:
             self._seen = set(self._store.rows("principals"))
@@ -86,6 +85,16 @@ class Census:
         if first or changed.accounts or not changed.seen <= self._seen:
             self._seen |= changed.seen
             self._principals = self._named()
+
+    def people(self, principals: Iterable[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+        """The people behind ids and e-mails that are known, with all by which events name them."""
+        people = {self._person(*principal) for principal in principals}
+        return {person: self._principals[person] for person in people}
+
+    def everyone(
+        self, changed: Changed, from_ms: int, windows: dict[WindowName, dict[str, Active]], widest: WindowName
+    ) -> Everyone:
+        """`from_ms` is where the widest window begins: what lies before it comes from the store, everything else from its rows."""
         if any(quarter * 1000 < from_ms for quarter in changed.connections) or from_ms != self._before_ms:
             self._stale = True
         if self._stale and (clock.monotonic() >= self._rest_until or from_ms != self._before_ms):
@@ -102,11 +111,14 @@ class Census:
         """Whether something old has changed that is not read again yet."""
         return self._stale
 
+    def _person(self, id_: str, email: str) -> str:
+        """As the reports call them."""
+        return (self._emails or {}).get(id_) or email or id_
+
     def _named(self) -> dict[str, list[tuple[str, str]]]:
-        emails = self._emails or {}
         named: dict[str, list[tuple[str, str]]] = {}
         for id_, email in sorted(self._seen):
-            named.setdefault(emails.get(id_) or email or id_, []).append((id_, email))
+            named.setdefault(self._person(id_, email), []).append((id_, email))
         return named
 
     def _read_directory(self) -> None:

@@ -1,11 +1,13 @@
-"""The numbers of each person over a rolling window, seconds old, without adding up weeks of quarter hours each time.
+"""The numbers of each person over rolling windows, seconds old, without adding up weeks of quarter hours each time.
 
-A day of UTC in which nothing changed lately is *settled*: added up once per principal in the table `days`.  A window is its settled days plus the
-fragments of all others, and a change in a settled day unsettles it first; so it always equals the report over the same window.
+A day of UTC in which nothing changed lately is *settled*: added up once per principal in the table `days`, and the settled days that lie wholly in a
+window once more in the table `spans`.  A window is its span plus the fragments of all other days, and a change in a settled day unsettles it first; so
+it always equals the report over the same window.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from exporters.reports.columns import Active
@@ -15,7 +17,6 @@ from exporters.store.store import Store
 
 DAY_MS = 86_400_000
 DAY_SECONDS = 86_400
-BUCKET_MS = 900_000
 # A day with late events stays unsettled until they have stopped for so long; settling it once costs as much as reading it a few times.
 QUIET_MS = 120_000
 # So many days are settled between two looks at the numbers, once the first ones are there.
@@ -29,6 +30,7 @@ class Rolling:
         self._store = store
         self._service = service
         self._settled: set[date] = set()
+        self._spans: dict[int, set[date]] = {}  # what lies in the span of each window
         self._touched: dict[date, int] = {}
         self._begun = False
 
@@ -43,6 +45,7 @@ class Rolling:
         days = _whole_days(from_ms, now_ms - now_ms % DAY_MS)
         if not self._begun:
             self._store.run("forget_days", service=self._service)
+            self._store.run("forget_spans", service=self._service)
         for day in sorted(self._settled - set(days)):
             self._store.run("unsettle", service=self._service, day=day)
             self._settled.discard(day)
@@ -57,22 +60,39 @@ class Rolling:
             self._touched.pop(day, None)
         self._begun = True
 
-    def people(self, from_ms: int, to_ms: int, devices: dict[str, int]) -> list[Active]:
-        """As the Active Users report has them, by e-mail."""
-        rows = self._store.rows("rolling", a=at(from_ms), b=at(to_ms), **self._sources(from_ms, to_ms))
-        return [Active._make((*row[:9], devices.get(row[0], 0), *row[9:])) for row in rows]
+    def people(
+        self, windows: Sequence[tuple[int, int]], only: Sequence[tuple[str, str]] | None = None
+    ) -> list[dict[str, Active]]:
+        """As the Active Users report has them over each window, by e-mail, with the devices used in it.  The windows end together.
 
-    def devices(self, days: int, now_ms: int) -> dict[str, int]:
-        """{person: active devices} as a report counts them that is asked for now."""
-        bucket = now_ms - now_ms % BUCKET_MS
-        from_ms, to_ms = bucket - days * DAY_MS, bucket + BUCKET_MS
-        return dict(self._store.rows("rolling_devices", a=at(from_ms), b=at(to_ms), **self._sources(from_ms, to_ms)))
+        `only`: the ids and e-mails of people who are all that is wanted.
+        """
+        settled = [{d for d in _whole_days(*window) if d in self._settled} for window in windows]
+        for number, days in enumerate(settled, 1):
+            if self._spans.get(number) != days:
+                self._span(number, days)
+        live = {day for (a, b), days in zip(windows, settled, strict=True) for day in _days(a, b) if day not in days}
+        rows = self._store.rows(
+            "rolling",
+            service=self._service,
+            starts=[at(a) for a, _ in windows],
+            settled=[sorted(days) for days in settled],
+            live=sorted(live),
+            b=at(windows[0][1]),
+            everybody=only is None,
+            ids=[id_ for id_, _ in only or ()],
+            principals=list(only or ()),
+        )
+        people: list[dict[str, Active]] = [{} for _ in windows]
+        for window, *row in rows:
+            people[window - 1][row[0]] = Active._make(row)
+        return people
 
-    def _sources(self, from_ms: int, to_ms: int) -> dict[str, object]:
-        return {
-            "service": self._service,
-            "settled": [d for d in _whole_days(from_ms, to_ms) if d in self._settled],
-        }
+    def _span(self, number: int, days: set[date]) -> None:
+        self._spans.pop(number, None)
+        self._store.run("drop_span", service=self._service, window=number)
+        self._store.run("span", service=self._service, window=number, settled=sorted(days))
+        self._spans[number] = days
 
 
 def _day(ms: int) -> date:
@@ -81,6 +101,11 @@ def _day(ms: int) -> date:
 
 def _start(day: date) -> int:
     return (day - date(1970, 1, 1)).days * DAY_MS
+
+
+def _days(from_ms: int, to_ms: int) -> list[date]:
+    """The days of UTC of which any part lies inside."""
+    return _whole_days(from_ms - from_ms % DAY_MS, to_ms + -to_ms % DAY_MS)
 
 
 def _whole_days(from_ms: int, to_ms: int) -> list[date]:

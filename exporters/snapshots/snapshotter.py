@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
+from exporters.reports.columns import Active
 from exporters.snapshots.everyone import Census, Everyone
 from exporters.snapshots.quarters import Cell, Quarters
-from exporters.snapshots.rolling import Rolling
+from exporters.snapshots.rolling import DAY_MS, Rolling
 from exporters.snapshots.shapes import (
     WINDOWS,
     Head,
@@ -30,6 +31,7 @@ from exporters.snapshots.shapes import (
     inactive_rows,
 )
 from exporters.snapshots.shelf import Shelf
+from exporters.store.changes import Changed
 from exporters.store.projector import Projector
 from exporters.store.store import Store
 from pipeline import clock, logs
@@ -43,6 +45,8 @@ Ends = dict[str, dict[int, int]]
 MARKS = 600
 # Between the looks at the store the processor belongs to others at least half as long as a look took.
 REST = 0.5
+# So many ids and e-mails at most are looked up by themselves; more of them are not found faster than everybody is.
+FEW = 1_000
 
 
 class Moment(NamedTuple):
@@ -77,6 +81,9 @@ class Snapshotter(threading.Thread):
         self._rolling = Rolling(store, owner)
         self._quarters = Quarters(store)
         self._census = Census(store)
+        self._numbers: dict[WindowName, dict[str, Active]] = {}
+        self._rows: dict[WindowName, dict[str, bytes]] = {}
+        self._counted_to = 0  # where the windows ended whose numbers these are
         self._shelf = Shelf(settings, owner)
         self._marks: deque[tuple[int, Ends]] = deque(maxlen=MARKS)
         self._through = 0
@@ -143,16 +150,16 @@ class Snapshotter(threading.Thread):
             self._through = instant
             self._marks.popleft()
 
-    def _compute(self, changed: Any, now: int) -> Moment:
+    def _compute(self, changed: Changed, now: int) -> Moment:
         widest = WINDOWS[-1]
         from_ms, to_ms = edges(widest, now)
         through = self._through
         self._rolling.change(changed, now)
         self._rolling.settle(from_ms, now)
         self._quarters.change(changed, from_ms, to_ms)
-        devices = self._rolling.devices(self._settings.device_days, now)
-        people = {w: self._rolling.people(*edges(w, now), devices) for w in WINDOWS}
-        everyone = self._census.take(changed, from_ms, {w: {p.person: p for p in people[w]} for w in WINDOWS}, widest)
+        self._census.read(changed)
+        self._count(changed, now)
+        everyone = self._census.everyone(changed, from_ms, self._numbers, widest)
         version = max(now, self.moment.version + 1 if self.moment else 0)
         made: list[Snapshot] = []
         for window in WINDOWS:
@@ -172,12 +179,13 @@ class Snapshotter(threading.Thread):
                     totals=totals,
                 )
 
-            active = people[window]
+            numbers = self._numbers[window]
+            active = sorted(numbers)
             made.append(
                 Snapshot(
-                    head(ACTIVE_KIND, len(active), active_totals(active)),
-                    [(p.person,) for p in active],
-                    active_rows(active),
+                    head(ACTIVE_KIND, len(active), active_totals([numbers[p] for p in active])),
+                    [(p,) for p in active],
+                    [self._rows[window][p] for p in active],
                 )
             )
             inactive = everyone.inactive(*ends)
@@ -204,6 +212,32 @@ class Snapshotter(threading.Thread):
             self._quarters.sign_ins,
             everyone,
         )
+
+    def _count(self, changed: Changed, now: int) -> None:
+        """The numbers of each window anew: of the people that changed, and of everybody once the windows have moved or names have changed.
+
+        Devices are those of a window of their own, the same for all.
+        """
+        windows = [edges(w, now) for w in WINDOWS]
+        to_ms = windows[0][1]
+        everybody = to_ms != self._counted_to or changed.accounts or len(changed.seen) > FEW
+        people = {} if everybody else self._census.people(changed.seen)
+        only = None if everybody else [name for names in people.values() for name in names]
+        of_devices = (to_ms - self._settings.device_days * DAY_MS, to_ms)
+        self._counted_to = 0  # until it is done
+        if only != []:
+            found = self._rolling.people(windows if of_devices in windows else [*windows, of_devices], only)
+            devices = found[windows.index(of_devices) if of_devices in windows else len(windows)]
+            for window, numbers in zip(WINDOWS, found, strict=False):
+                fresh = {
+                    person: a._replace(devices=devices[person].devices if person in devices else 0)
+                    for person, a in numbers.items()
+                }
+                rows = dict(zip(fresh, active_rows(fresh.values()), strict=True))
+                kept = {} if everybody else {p: a for p, a in self._numbers[window].items() if p not in people}
+                self._numbers = {**self._numbers, window: kept | fresh}  # readers hold what was handed out
+                self._rows[window] = rows if everybody else {p: self._rows[window][p] for p in kept} | rows
+        self._counted_to = to_ms
 
     def _publish(self, moment: Moment, *, fresh: bool) -> None:
         try:

@@ -25,6 +25,7 @@ AT = datetime.fromtimestamp(START, UTC)
 # A value for each type that a query may bind.
 VALUES = {
     "String": "x", "Int64": 0, "UInt32": 202601, "UInt64": 0, "DateTime('UTC')": AT, "Date": AT.date(), "Array(String)": ["x"], "Array(Date)": [AT.date()],
+    "Array(DateTime('UTC'))": [AT], "Array(Array(Date))": [[AT.date()]], "Bool": True,
     "Array(Tuple(String, String))": [("x", "y")], "Identifier": "connections",
 }  # fmt: skip
 NASTY = ("plain", "o'brien", 'say "hi"', "back\\slash\\", "tab\tnew\nline\r", "nul\0inside", "Jürgen Straße", "日本語", "🙂", "{who:String}", "%s", "'; DROP TABLE sign_ins; --", "\\'", "\\N", "null")  # fmt: skip
@@ -198,7 +199,7 @@ def test_what_people_write_is_a_value_and_never_sql(store, text):
     store.insert("connections", connections({"id": text, "success": 1, "client_ips": [(text, 1)], "devices": [text]}))
     [row] = everything(store)
     assert (row[0], row[11]) == (text, [text])
-    assert list(store.rows("sign_ins_count", **{**asked, "who": "", "folded": ""})) == [(2,)]
+    assert list(store.rows("sign_ins_count", **{**asked, "who": "", "folded": "", "types": []})) == [(2,)]
 
 
 def test_an_answer_that_nobody_reads_to_its_end_blocks_nothing(store):

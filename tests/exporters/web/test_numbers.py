@@ -113,6 +113,23 @@ def test_a_late_event_in_a_day_that_was_added_up_before_counts(system, api, rece
     same_as_the_reports(system, api)
 
 
+def test_one_person_under_two_names_is_added_up_when_only_one_of_them_moves(system, api, recent):
+    def total():
+        _, rows = pages(api, "/api/v1/snapshots/active", window="7d")
+        return {r["user_email"]: r["success_connections"] for r in rows}
+
+    named = event("twice", recent - 2 * DAY)
+    nameless = Line(named.topic, named.key, named.value.replace(b'"id": "twice", ', b"").replace(b"twice-", b"again-"))
+    system.produce([named, nameless])
+    settled(api)
+    before = total()
+    assert before["twice@corp.example.com"] == 2
+    system.produce([event("twice", recent - DAY)])
+    settled(api)
+    assert total() == before | {"twice@corp.example.com": 3}
+    same_as_the_reports(system, api)
+
+
 def test_redis_holds_what_the_api_says_and_tells_when_it_changes(system, api, recent):
     client = redis.connect(system.settings)
     told = redis.connect(system.settings, answer_seconds=None).pubsub(ignore_subscribe_messages=True)

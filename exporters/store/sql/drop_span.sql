@@ -1,0 +1,1 @@
+ALTER TABLE spans DROP PARTITION ({service:String}, {window:UInt32})

@@ -1,0 +1,1 @@
+ALTER TABLE spans DELETE WHERE service = {service:String} SETTINGS mutations_sync = 1

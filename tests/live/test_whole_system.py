@@ -146,7 +146,7 @@ def test_deaths_at_every_step_and_a_sleeper_that_wakes_change_nothing(system, st
         process = workers.start(step.value, count)
 
         def feed_until_dead(process=process):
-            system.produce(stream.lines(50))
+            system.produce(stream.lines(15))
             return process.poll() is not None
 
         eventually(feed_until_dead, seconds=60)

@@ -266,20 +266,17 @@ def attempt_of(batch: Batch, cut: Cut, place: Place, destination: Destination) -
     if batch.lines:
         # Settings may have changed since; the key is the cut's, and says how its bytes are packed.
         packed = next(name for name in ("gzip", "zstd", "none") if cut.key.endswith(keys.SUFFIX[name]))
-        body = pack(batch.lines, packed)
-        sha256 = hashlib.sha256(body).hexdigest()
-        documents[cut.key] = Document(cut.key, body, keys.MEDIA_TYPE[packed], sha256)
-        events = Part(cut.key, sha256, len(body), batch.events)
+        events = _part(documents, batch.lines, batch.events, packed, lambda _sha256: cut.key)
     if batch.rejects:
         packed = destination.compression
-        body = pack(batch.rejects, packed)
-        sha256 = hashlib.sha256(body).hexdigest()
-        suffix = keys.SUFFIX[packed]
-        key = place.folder + keys.rejects(
-            place.kind, place.stream, place.partition, cut.first, cut.end, cut.hour, sha256, suffix
-        )
-        documents[key] = Document(key, body, keys.MEDIA_TYPE[packed], sha256)
-        rejects = Part(key, sha256, len(body), batch.rejected)
+
+        def rejects_key(sha256: str) -> str:
+            own = keys.rejects(
+                place.kind, place.stream, place.partition, cut.first, cut.end, cut.hour, sha256, keys.SUFFIX[packed]
+            )
+            return place.folder + own
+
+        rejects = _part(documents, batch.rejects, batch.rejected, packed, rejects_key)
     return Attempt(
         events=events,
         rejects=rejects,
@@ -291,3 +288,14 @@ def attempt_of(batch: Batch, cut: Cut, place: Place, destination: Destination) -
         encoder=ENCODER,
         revision=destination.revision,
     ), documents
+
+
+def _part(
+    documents: dict[str, Document], lines: bytearray, count: int, packed: str, key_of: Callable[[str], str]
+) -> Part:
+    """Add a document of so many lines; its hash may be a part of its key."""
+    body = pack(lines, packed)
+    sha256 = hashlib.sha256(body).hexdigest()
+    key = key_of(sha256)
+    documents[key] = Document(key, body, keys.MEDIA_TYPE[packed], sha256)
+    return Part(key, sha256, len(body), count)

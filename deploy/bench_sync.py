@@ -6,7 +6,6 @@ it: judge (decode, duplicates), form (filter, envelope, line), pack (gzip, hash)
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 import subprocess
@@ -84,7 +83,7 @@ class Clocked:
 
 def steps(count: int, destination: Destination, sink: Sink) -> dict[str, Any]:
     """Every step after the consumer, in this process, one partition."""
-    gc.set_threshold(100_000, 20, 100)  # as in the process
+    console.collect_rarely()  # as in the process
     size, clocked = 0, Clocked()
     former, verdicts, place = (
         Former("authentication", destination),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -37,8 +36,7 @@ def reports(
     data: Data = DEFAULT_DATA, port: Annotated[int | None, typer.Option("--port", help="Port to listen on")] = None
 ) -> None:
     """Run the reports service.  Example: activity reports --data .activity --port 8080"""
-    # As for the worker; and a full collection would hold every answer up while it looks at everybody's numbers.
-    gc.set_threshold(100_000, 20, 100)
+    console.collect_rarely()
     from exporters import app as service
 
     service.main(settings_module.load(data, reports_port=port))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,8 +29,7 @@ app.add_typer(sync_app, name="sync")
 def sync(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
     """Deliver events to the configured destinations, until a signal.  Example: activity sync --data .activity"""
     if context.invoked_subcommand is None:
-        # As for the worker: importing makes many objects that stay, a list of records thousands that die together.
-        gc.set_threshold(100_000, 20, 100)
+        console.collect_rarely()
         from exporters.sync import app as process
 
         process.main(settings_module.load(data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from pathlib import Path
 from typing import Annotated
@@ -28,8 +27,7 @@ def worker(
     port: Annotated[int | None, typer.Option("--port", help="Port of its /metrics on 127.0.0.1; 0: none")] = None,
 ) -> None:
     """Turn events into rolling tables; several may run.  Example: activity worker --data .activity"""
-    # The default collects the young generation every 700 objects: importing makes many that stay, a list of records thousands that die together.
-    gc.set_threshold(100_000, 20, 100)
+    console.collect_rarely()
     from pipeline import app as worker_app
 
     worker_app.main(settings_module.load(data, worker_port=port))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,15 @@ T = TypeVar("T")
 def say(line: str) -> None:
     """One line for the person, on standard error."""
     stderr.print(line, markup=False)
+
+
+def collect_rarely() -> None:
+    """For a program that lives long, before its heavy imports.
+
+    The default looks at the young objects every 700 of them: importing makes many that stay, a list of records thousands that die together.  And a look
+    at all of them holds up whatever else the process does.
+    """
+    gc.set_threshold(100_000, 20, 100)
 
 
 def guarded(main: Callable[[], T]) -> T:

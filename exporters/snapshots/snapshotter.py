@@ -224,19 +224,21 @@ class Snapshotter(threading.Thread):
         people = {} if everybody else self._census.people(changed.seen)
         only = None if everybody else [name for names in people.values() for name in names]
         of_devices = (to_ms - self._settings.device_days * DAY_MS, to_ms)
-        self._counted_to = 0  # until it is done
-        if only != []:
+        if everybody or only:
+            self._counted_to = 0  # until it is done
             found = self._rolling.people(windows if of_devices in windows else [*windows, of_devices], only)
             devices = found[windows.index(of_devices) if of_devices in windows else len(windows)]
-            for window, numbers in zip(WINDOWS, found, strict=False):
+            numbers = {}  # readers hold what was handed out
+            for window, counted in zip(WINDOWS, found, strict=False):
                 fresh = {
                     person: a._replace(devices=devices[person].devices if person in devices else 0)
-                    for person, a in numbers.items()
+                    for person, a in counted.items()
                 }
                 rows = dict(zip(fresh, active_rows(fresh.values()), strict=True))
                 kept = {} if everybody else {p: a for p, a in self._numbers[window].items() if p not in people}
-                self._numbers = {**self._numbers, window: kept | fresh}  # readers hold what was handed out
-                self._rows[window] = rows if everybody else {p: self._rows[window][p] for p in kept} | rows
+                numbers[window] = kept | fresh
+                self._rows[window] = {p: self._rows[window][p] for p in kept} | rows
+            self._numbers = numbers
         self._counted_to = to_ms
 
     def _publish(self, moment: Moment, *, fresh: bool) -> None:

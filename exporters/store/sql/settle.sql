@@ -5,4 +5,3 @@ SELECT {service:String}, toDate({a:DateTime('UTC')}), id, email, sum(success), s
 FROM live_connections
 WHERE kind = 'user' AND bucket >= {a:DateTime('UTC')} AND bucket < {b:DateTime('UTC')}
 GROUP BY id, email
-SETTINGS max_threads = 1 -- behind everybody's back: the other processors are for those who wait

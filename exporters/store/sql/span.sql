@@ -5,4 +5,3 @@ SELECT {service:String}, {window:UInt32}, id, email, sum(success), sum(failed_dn
 FROM days
 WHERE service = {service:String} AND day IN {settled:Array(Date)}
 GROUP BY id, email
-SETTINGS max_threads = 1 -- behind everybody's back: the other processors are for those who wait

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees.  Data goes to standard output; everything said about it goes to standard error."""
+"""What a person at a terminal sees, and how programs begin.  Data goes to standard output; everything said about it goes to standard error."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
             console.stdout.print(f"  {one.problem}", markup=False)
     if not found:
         console.say("there is no destination; see docs/sync.md")
-    bad = any(one.state not in ("delivering", "paused") for one in found)
+    bad = any(one.state not in ("delivering", "pausing", "paused") for one in found)
     raise typer.Exit(EXIT_REQUEST if bad else 0)
 
 

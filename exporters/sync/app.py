@@ -155,7 +155,7 @@ class House:
 
     def _tell(self, name: str, pump: Pump) -> None:
         now, before = clock.now_ms(), self._told.get(name)
-        state = State(now, self._member, pump.lane_states, pump.last_object, pump.stored_at)
+        state = State(now, self._member, pump.lane_states, pump.last_object, pump.stored_at, pump.resting)
         if before is not None:
             changed = msgspec.structs.replace(state, at=before.at) != before
             if now - before.at < (TELL_MS if changed else TELL_IDLE_MS):

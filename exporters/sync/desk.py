@@ -65,6 +65,7 @@ class State(msgspec.Struct, frozen=True):
     lanes: list[LaneState]
     last_object: str = ""
     stored_at: int = 0
+    resting: bool = False  # it has heard of the pause, and finished what it had begun
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -72,7 +73,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     name: str
     place: str
-    state: str  # delivering | paused | failing | needs attention | nobody delivers
+    state: str  # delivering | pausing | paused | failing | needs attention | nobody delivers
     lag_records: int
     lag_seconds: float
     lost_records: int
@@ -236,7 +237,7 @@ class Desk:
         wrong = episode if episode is not None and not episode.until else None
         problem = wrong.message if wrong is not None else next((x.problem for x in lanes if x.problem), "")
         if paused is not None:
-            said, since = "paused", paused.since
+            said, since = "paused" if all(s.resting for s in states) else "pausing", paused.since
         elif not states:
             said, since = "nobody delivers", 0
         elif wrong is not None:

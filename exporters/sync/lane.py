@@ -223,6 +223,12 @@ class Lane:
             self._retry_at = 0.0
             self._drop()
 
+    @property
+    def resting(self) -> bool:
+        """Whether it is paused and has finished, or has to put off, what it had begun."""
+        done = isinstance(self._effect, cuts.Next) and not self._markers
+        return self._paused and (done or self.problem is not None)
+
     def stop(self) -> None:
         """Deliver what is here, say so, and be done."""
         if not self._stopping:

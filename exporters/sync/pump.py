@@ -111,6 +111,11 @@ class Pump(threading.Thread):
     def group(self) -> str:
         return f"{self._settings.app_id}-sync-{self.destination.chain(self.destination_name)}"
 
+    @property
+    def resting(self) -> bool:
+        """Whether a pause has come into force: nothing more is delivered until it is over."""
+        return bool(self.paused) and all(lane.resting for lane in list(self.lanes.values()))
+
     def stop(self) -> None:
         self._stopping.set()
 

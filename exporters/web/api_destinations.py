@@ -22,7 +22,7 @@ from exporters.web.gate import person_of
 from pipeline.errors import ConfigError, RequestError, Unavailable
 
 Name = Annotated[str, Path(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]*$", description="a-z, 0-9 and -")]
-State = Literal["delivering", "paused", "failing", "needs attention", "nobody delivers"]
+State = Literal["delivering", "pausing", "paused", "failing", "needs attention", "nobody delivers"]
 
 
 class Delivery(msgspec.Struct):

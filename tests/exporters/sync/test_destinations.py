@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, Desk, Episode
+from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, Desk, Episode, Paused, State
 from exporters.sync.destinations import configured, parse
 from exporters.sync.notices import payload, signature
-from pipeline import settings
+from pipeline import clock, settings
 from pipeline.errors import ConfigError
 
 
@@ -68,6 +68,23 @@ def test_the_revision_changes_with_the_bytes_and_the_chain_with_the_place():
         "a"
     ) == one.chain("a")
     assert parse("a", {"target": "s3://bucket/y"}).chain("a") != one.chain("a")
+
+
+def test_a_delivery_is_paused_once_everybody_who_is_alive_rests():
+    desk, destination = Desk(settings.Settings(kafka="nowhere:1")), parse("a", {"target": "/tmp/a"})
+    apply = dict(desk.journal._tables)
+
+    def say(key: str, value) -> str:
+        apply[f"{key.partition('/')[0]}/"](key, msgspec.json.encode(value))
+        return desk.summary("a", destination).state
+
+    def state(member: str, at: int = 0, *, resting: bool) -> State:
+        return State(at or clock.now_ms(), member, [], resting=resting)
+
+    assert say("paused/a", Paused(5)) == "paused"
+    assert say("state/a/one", state("one", resting=True)) == "paused"
+    assert say("state/a/two", state("two", resting=False)) == "pausing"
+    assert say("state/a/two", state("two", at=5, resting=False)) == "paused", "one that fell silent is not waited for"
 
 
 class TestEpisodes:

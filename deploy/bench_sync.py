@@ -32,8 +32,6 @@ from exporters.sync.destinations import Destination, parse
 from pipeline import clock, console
 from pipeline.errors import Unavailable
 from pipeline.intake.records import Sender
-from pipeline.model.dialects import decode_authentications
-from pipeline.model.verdicts import Verdicts
 from pipeline.settings import Settings
 from pipeline.topics import AUTHENTICATIONS
 
@@ -85,11 +83,8 @@ def steps(count: int, destination: Destination, sink: Sink) -> dict[str, Any]:
     """Every step after the consumer, in this process, one partition."""
     console.collect_rarely()  # as in the process
     size, clocked = 0, Clocked()
-    former, verdicts, place = (
-        Former("authentication", destination),
-        Verdicts(decode_authentications),
-        Place("authentication", "bench000", 0),
-    )
+    former, place = Former("authentication", destination), Place("authentication", "bench000", 0)
+    verdicts = former.verdicts()
     batch, stored = Batch(0, 0), 0
 
     def put(full: Batch) -> int:

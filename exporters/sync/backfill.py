@@ -18,12 +18,11 @@ from exporters.sync.cuts import Point
 from exporters.sync.destinations import SOURCES, Destination
 from exporters.sync.door import Door
 from exporters.sync.kafka import CutLog, TopicPartition, bounds, events_consumer, first_record, read_range
-from exporters.sync.lane import DECODE, Delivery
+from exporters.sync.lane import Delivery
 from exporters.sync.pump import Assignments, Pump
 from pipeline import clock
 from pipeline.metrics import Metrics
 from pipeline.model.times import AHEAD_MS, iso
-from pipeline.model.verdicts import Verdicts
 from pipeline.settings import Settings
 
 PATIENCE_SECONDS = 2.0
@@ -73,9 +72,10 @@ def count(
     total = {"events": 0, "rejects": 0, "duplicates": 0, "filtered": 0}
     kinds = {SOURCES[k].name(prefix=settings.topic_prefix, app=settings.app_id): k for k in destination.kinds}
     for tp, (start, end) in made.ranges.items():
-        former, verdicts = Former(kinds[tp.topic], destination, stretch), Verdicts(DECODE[kinds[tp.topic]])
         if start >= end:
             continue
+        former = Former(kinds[tp.topic], destination, stretch)
+        verdicts = former.verdicts()
         for records in read_range(settings, tp, start, end, verdicts.recall_from(start)):
             before = [r for r in records if r.offset < start]
             verdicts.recall(before)

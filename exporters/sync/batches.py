@@ -22,7 +22,9 @@ from exporters.sinks.sink import Document
 from exporters.sync import envelopes, keys
 from exporters.sync.cuts import EVENTS, Attempt, Cut, Part
 from exporters.sync.destinations import Destination
+from pipeline.model.dialects import decode_authentications, decode_connections
 from pipeline.model.events import Rejected
+from pipeline.model.verdicts import Decode, Verdicts
 
 # Changes when the same records would become other bytes.
 ENCODER = "2"
@@ -124,8 +126,15 @@ class Former:
             "results": frozenset(destination.results),
             "users": frozenset(u.casefold() for u in destination.users),
         }
+        self._decode: Decode = decode_connections
+        if kind == envelopes.AUTHENTICATION:
+            self._decode = partial(decode_authentications, who=bool(destination.users) or not ours)
         self._filters = any(self._sets.values()) or event_window is not None
         self._windows = destination.naming == "vendor"
+
+    def verdicts(self) -> Verdicts:
+        """A judge of one partition, whose events have what is looked at here."""
+        return Verdicts(self._decode)
 
     def take(self, batch: Batch, records: Sequence[Any], verdicts: Sequence[Any], limit: int | None = None) -> int:
         """Add records (of the batch's partition, from its end on) until it is full; returns how many were taken.

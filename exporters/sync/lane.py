@@ -22,8 +22,7 @@ from exporters.sync.kafka import ChainId, CutLog, KafkaError, TopicPartition, re
 from exporters.sync.steps import Step, reach
 from pipeline import clock, logs
 from pipeline.errors import Problem, Refused, Unavailable
-from pipeline.model.dialects import decode_authentications, decode_connections
-from pipeline.model.verdicts import Decode, Verdicts
+from pipeline.model.verdicts import Verdicts
 from pipeline.settings import Settings
 
 log = logs.logger("sync")
@@ -36,7 +35,6 @@ DEAF_SECONDS = 10.0
 MANIFEST_ENTRIES = 1_000
 # So many records are judged and formed at once: they stay near the processor meanwhile.
 PIECE = 500
-DECODE: dict[str, Decode] = {"authentication": decode_authentications, "network_access": decode_connections}
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +337,7 @@ class Lane:
 
     def _from_source(self, cut: Cut) -> Any:
         """The cut's documents, from its offsets alone; None if the source no longer has them."""
-        verdicts = Verdicts(DECODE[self.place.kind])
+        verdicts = self._former.verdicts()
         batch = Batch(cut.first, cut.first)
         settings = self._delivery.settings
         try:
@@ -462,7 +460,7 @@ class Lane:
         if begin > first:
             self.lost += begin - first
             return Cut(first, begin, cuts.LOST, "", self.chain.hour, self.chain.window, clock.now_ms())
-        self._verdicts = Verdicts(DECODE[self.place.kind])
+        self._verdicts = self._former.verdicts()
         self._next = max(begin, self._verdicts.recall_from(first))
         self._batch, self._waiting, self._waiting_bytes, self._force = Batch(first, first), deque(), 0, False
         self._documents, self._made = {}, None

@@ -27,6 +27,7 @@ from pipeline.model.events import (
     RELAY,
     SERVICE_ACCOUNT,
     SUCCESS,
+    UNASKED,
     USER,
     Authentication,
     Connection,
@@ -293,8 +294,11 @@ def decode_connections(records: Iterable[Any]) -> list[Connection | Rejected]:
     return outcomes
 
 
-def decode_authentications(records: Iterable[Any]) -> list[Authentication | Rejected]:
-    """One outcome per record of the authentications topic."""
+def decode_authentications(records: Iterable[Any], *, who: bool = True) -> list[Authentication | Rejected]:
+    """One outcome per record of the authentications topic.
+
+    Without `who` it may be UNASKED: looking people up among thousands is a fifth of the work.
+    """
     bare, wrapped = _closed_authentication.decode, _closed_authentication_envelope.decode
     outcomes: list[Authentication | Rejected] = []
     say = outcomes.append
@@ -313,7 +317,7 @@ def decode_authentications(records: Iterable[Any]) -> list[Authentication | Reje
                 except (msgspec.MsgspecError, UnicodeDecodeError):
                     pass
                 else:
-                    say(_of_authentication(event, timestamp, path, form))
+                    say(_of_authentication(event, timestamp, path, form, who))
                     continue
             say(decode_authentication(value, timestamp))
         except Rejected as rejected:
@@ -642,18 +646,21 @@ def _amount(text: Text, path: str) -> int:
     return number
 
 
-def _of_authentication(event: AuthenticationEvent, timestamp: int, path: str, form: str = "") -> Authentication:
+def _of_authentication(
+    event: AuthenticationEvent, timestamp: int, path: str, form: str = "", who: bool = True
+) -> Authentication:
     """Once per sign-in: the caches are asked here, the functions behind them only on a miss."""
     action, own = event.action, event.id
     user, address = action.user, action.client_ip
     id_, email = user.id, user.email
-    known = _people.get(id_)
-    if known is not None and known[0] == email:
-        principal = known[1]
-    elif id_ or email:
-        principal = _person(id_, email)
-    else:
+    if not id_ and not email:
         raise Rejected(Reason.MISSING_FIELD, f"{path}.action.user")
+    if not who:
+        principal = UNASKED
+    elif (known := _people.get(id_)) is not None and known[0] == email:
+        principal = known[1]
+    else:
+        principal = _person(id_, email)
     if address and address not in _addresses:
         _address(address, f"{path}.action.client_ip")
     try:

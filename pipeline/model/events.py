@@ -54,6 +54,8 @@ class Principal(NamedTuple):
 
 USER = "user"
 SERVICE_ACCOUNT = "service_account"
+# Stands where nobody asked who it was.
+UNASKED = Principal(USER, "", "")
 
 # What became of a connection.  ESTABLISHED counts nothing and moves last access; the others are terminal and count once.
 ESTABLISHED = "established"

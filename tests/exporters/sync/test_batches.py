@@ -38,7 +38,8 @@ def records(kind: str, count: int = 2_000, start: int = 0):
 def batches(kind: str, given, **settings):
     """All of them, cut as the lane cuts them, the lists split at random."""
     destination = parse("d", {"target": "/x", **settings})
-    former, verdicts, rng, out = Former(kind, destination), Verdicts(DECODE[kind]), random.Random(3), []
+    former, rng, out = Former(kind, destination), random.Random(3), []
+    verdicts = former.verdicts()
     batch, waiting, given = Batch(0, 0), [], list(given)
     while given or waiting:
         if not waiting:
@@ -242,6 +243,23 @@ def test_filters_let_through_what_is_wanted_and_count_the_rest():
     ]  # fmt: skip
     assert sum(c.attempt.events.lines for c, _ in made if c.attempt.events) == len(wanted) > 0
     assert sum(c.attempt.filtered for c, _ in made) == len(everything) - len(wanted)
+
+
+def nine_people():
+    """u0 to u8, in the plainest form."""
+    value = b'{"time":"2026-01-15T14:30:00Z","id":"%d","action":{"type":"reauth","user":{"id":"u%d"}}}'
+    return [SimpleNamespace(offset=n, value=value % (n, n), headers=(), timestamp=NOW, partition=0) for n in range(9)]
+
+
+def test_who_it_was_stands_in_every_line_of_ocsf():
+    [(_, made)] = documents("authentication", nine_people(), format="ocsf", compression="none")
+    [document] = made.values()
+    assert [json.loads(x)["user"]["uid"] for x in document.body.splitlines()] == [f"u{n}" for n in range(9)]
+
+
+def test_a_filter_by_user_knows_who_it_was():
+    [(cut, _)] = documents("authentication", nine_people(), users=["U3", "u5"])
+    assert (cut.attempt.events.lines, cut.attempt.filtered) == (2, 7)
 
 
 def test_vendor_names_are_plain_where_that_is_safe_and_never_meet():

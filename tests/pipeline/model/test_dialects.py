@@ -18,8 +18,9 @@ from pipeline.model.dialects import (
     decode_connection,
     decode_connections,
 )
-from pipeline.model.events import Reason, Rejected
+from pipeline.model.events import UNASKED, Reason, Rejected
 from pipeline.model.rollups import ConnectionRollup
+from tests.streams import Stream
 
 BAD = Path(__file__).parents[2] / "samples" / "bad"
 MANIFEST = json.loads((BAD / "manifest.json").read_text())
@@ -35,6 +36,30 @@ class Record(NamedTuple):
 def test_a_bad_record_is_refused_with_its_reason_and_path(name):
     [refused] = decode_connections([Record((BAD / name).read_bytes())])
     assert {"reason": refused.reason.value, "path": refused.path} == MANIFEST[name]
+
+
+def test_whoever_does_not_ask_who_it_was_gets_the_same_outcomes_otherwise():
+    value = b'{"time":"2026-03-27T10:00:00Z","action":{"type":"reauth","user":%b,"client_ip":"%b"}}'
+    people = (
+        b'{"id":"7"}',
+        b'{"email":"A@x.example"}',
+        b'{"id":"7","email":"b@x.example"}',
+        b'{"id":"","email":null}',
+        b"{}",
+    )
+    plain = [value % (user, ip) for user in people for ip in (b"", b"10.0.0.1", b"10.0.0.300")]
+    mixed = [x.value for x in Stream(8, start_ms=NOW).lines(1_000)]
+    given = [Record(v) for v in (*plain, *mixed, *((BAD / name).read_bytes() for name in MANIFEST), None)]
+    asked, unasked = decode_authentications(given), decode_authentications(given, who=False)
+    assert [without_who(e) for e in asked] == [without_who(e) for e in unasked]
+    assert [e.principal == UNASKED for e in unasked[:6] if not isinstance(e, Rejected)] == [True] * 4
+    assert {e.path for e in unasked[9:15]} == {"$.action.user"}
+
+
+def without_who(event):
+    if isinstance(event, Rejected):
+        return event.reason, event.path
+    return msgspec.structs.replace(event, principal=UNASKED)
 
 
 @pytest.mark.parametrize("decode", [decode_connections, decode_authentications])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model import dialects
+from pipeline.model import addresses, dialects
 from pipeline.model.dialects import (
     decode_authentication,
     decode_authentications,
@@ -133,3 +134,12 @@ def test_merging_is_associative_commutative_and_has_a_zero(a, b, c):
     ab = msgspec.convert(merged(a, b), ConnectionRollup)
     assert merged(ab, c) == merged(a, b, c)
     assert merged(a, ConnectionRollup()) == merged(a)
+
+
+@given(st.text("0123456789. :", max_size=16) | st.from_regex(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}", fullmatch=True))
+def test_what_the_system_takes_for_an_address_is_one(text):
+    try:
+        socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return
+    assert addresses.canonical(text) == text

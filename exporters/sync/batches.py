@@ -76,6 +76,13 @@ def version_of(value: bytes) -> int:
 
 
 _says_one = methodcaller("startswith", _VERSION_ONE)
+_PLAIN_ONE = {_VERSION_ONE[0]}
+
+
+def _all_say_one(values: Sequence[bytes]) -> bool:
+    return {value[:13] for value in values} == _PLAIN_ONE or all(map(_says_one, values))
+
+
 _DUPLICATE = type(None)
 
 
@@ -196,7 +203,7 @@ class Former:
             values, events = [values[n] for n in kept], [verdicts[n] for n in kept]
         if not 0 < len(events) < self._destination.cut_events - batch.rejected - batch.events or batch.version > 1:
             return False
-        if Rejected in kinds or not all(map(_says_one, values)):
+        if Rejected in kinds or not _all_say_one(values):
             return False
         lines = self._lines(values, events)
         if batch.size + len(lines) >= self._destination.cut_bytes:

@@ -247,8 +247,23 @@ def test_filters_let_through_what_is_wanted_and_count_the_rest():
 
 def nine_people():
     """u0 to u8, in the plainest form."""
-    value = b'{"time":"2026-01-15T14:30:00Z","id":"%d","action":{"type":"reauth","user":{"id":"u%d"}}}'
+    value = b'{"version":1,"time":"2026-01-15T14:30:00Z","id":"%d","action":{"type":"reauth","user":{"id":"u%d"}}}'
     return [SimpleNamespace(offset=n, value=value % (n, n), headers=(), timestamp=NOW, partition=0) for n in range(9)]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r"])
+@pytest.mark.parametrize("head", [b"", b'{"event_type":"authentication","event":'])
+def test_an_event_of_several_lines_among_plain_ones_leaves_as_one(head, end):
+    given = nine_people()
+    for record in given:
+        record.value = head + record.value + (b"}" if head else b"")
+    given[4].value = given[4].value.replace(b'"id"', end + b'"id"')
+    [(cut, made)] = documents("authentication", given, compression="none")
+    [document] = made.values()
+    lines = document.body.split(b"\n")
+    assert len(lines) == cut.attempt.events.lines + 1 == 10
+    assert [json.loads(x)["event"]["action"]["user"]["id"] for x in lines[:-1]] == [f"u{n}" for n in range(9)]
+    assert b"\r" not in document.body
 
 
 def test_who_it_was_stands_in_every_line_of_ocsf():

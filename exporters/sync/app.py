@@ -149,13 +149,13 @@ class House:
         for name, pump in self._pumps.items():
             paused = self._desk.paused(name)
             pump.paused = (paused.note or "by an operator") if paused is not None else ""
-            self._tell(name, pump)
+            self._tell(name, pump, resting=paused.since if paused is not None and pump.resting else 0)
             problem, seconds = pump.worst or (None, 0.0)
             self._notices[name].look(problem, seconds, delivered_at=pump.stored_at)
 
-    def _tell(self, name: str, pump: Pump) -> None:
+    def _tell(self, name: str, pump: Pump, *, resting: int) -> None:
         now, before = clock.now_ms(), self._told.get(name)
-        state = State(now, self._member, pump.lane_states, pump.last_object, pump.stored_at, pump.resting)
+        state = State(now, self._member, pump.lane_states, pump.last_object, pump.stored_at, resting)
         if before is not None:
             changed = msgspec.structs.replace(state, at=before.at) != before
             if now - before.at < (TELL_MS if changed else TELL_IDLE_MS):

@@ -76,14 +76,13 @@ def version_of(value: bytes) -> int:
 
 
 _says_one = methodcaller("startswith", _VERSION_ONE)
-_PLAIN_ONE = {_VERSION_ONE[0]}
+_DUPLICATE = type(None)
 
 
 def _all_say_one(values: Sequence[bytes]) -> bool:
-    return {value[:13] for value in values} == _PLAIN_ONE or all(map(_says_one, values))
-
-
-_DUPLICATE = type(None)
+    """The plainest beginning is looked for first: that takes half the time."""
+    plain = _VERSION_ONE[0]
+    return {value[: len(plain)] for value in values} == {plain} or all(map(_says_one, values))
 
 
 @dataclass(slots=True)

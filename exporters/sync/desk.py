@@ -65,7 +65,7 @@ class State(msgspec.Struct, frozen=True):
     lanes: list[LaneState]
     last_object: str = ""
     stored_at: int = 0
-    resting: bool = False  # it has heard of the pause, and finished what it had begun
+    resting: int = 0  # `since` of the pause under which it has finished what it had begun; 0: of none
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -237,7 +237,7 @@ class Desk:
         wrong = episode if episode is not None and not episode.until else None
         problem = wrong.message if wrong is not None else next((x.problem for x in lanes if x.problem), "")
         if paused is not None:
-            said, since = "paused" if all(s.resting for s in states) else "pausing", paused.since
+            said, since = "paused" if all(s.resting == paused.since for s in states) else "pausing", paused.since
         elif not states:
             said, since = "nobody delivers", 0
         elif wrong is not None:

@@ -224,7 +224,7 @@ class Lane:
     @property
     def resting(self) -> bool:
         """Whether it is paused and has finished, or has to put off, what it had begun."""
-        done = isinstance(self._effect, cuts.Next) and not self._markers
+        done = isinstance(self._effect, cuts.Next) and not self._markers and not self._manifest_due()
         return self._paused and (done or self.problem is not None)
 
     def stop(self) -> None:

@@ -78,13 +78,14 @@ def test_a_delivery_is_paused_once_everybody_who_is_alive_rests():
         apply[f"{key.partition('/')[0]}/"](key, msgspec.json.encode(value))
         return desk.summary("a", destination).state
 
-    def state(member: str, at: int = 0, *, resting: bool) -> State:
+    def state(member: str, at: int = 0, *, resting: int) -> State:
         return State(at or clock.now_ms(), member, [], resting=resting)
 
     assert say("paused/a", Paused(5)) == "paused"
-    assert say("state/a/one", state("one", resting=True)) == "paused"
-    assert say("state/a/two", state("two", resting=False)) == "pausing"
-    assert say("state/a/two", state("two", at=5, resting=False)) == "paused", "one that fell silent is not waited for"
+    assert say("state/a/one", state("one", resting=5)) == "paused"
+    assert say("state/a/two", state("two", resting=0)) == "pausing"
+    assert say("state/a/two", state("two", at=5, resting=0)) == "paused", "one that fell silent is not waited for"
+    assert say("paused/a", Paused(6)) == "pausing", "it rests under the pause before"
 
 
 class TestEpisodes:

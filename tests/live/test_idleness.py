@@ -79,7 +79,7 @@ def test_many_idle_periods_and_rebalances_change_no_cell(system):
     workers = Workers(system)  # the stack's own leaves
     joined = [workers.start(), workers.start()]
     log.mark()
-    eventually(lambda: log.grew() >= 2 * IDLE_PERIODS, seconds=120)
+    eventually(lambda: log.grew() >= 2 * IDLE_PERIODS, seconds=120, look=lambda: workers.supervise(joined))
     for process in joined:
         process.terminate()
         assert workers.dies(process) == 0

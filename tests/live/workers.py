@@ -21,5 +21,11 @@ class Workers:
             command = [sys.executable, "-m", "tests.live.dying_worker", str(self.system.stack.data), step, str(count)]
             return subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
 
+    def supervise(self, processes):
+        """As a supervisor does: one that ended because another wrote where it writes comes back."""
+        for n, process in enumerate(processes):
+            if process.poll() not in (None, 0):
+                processes[n] = self.start()
+
     def dies(self, process):
         return eventually(lambda: process.poll() is not None, seconds=60) and process.returncode

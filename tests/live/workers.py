@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.engine.table import EXIT_FOREIGN
 from tests.live.system import eventually
 
 
@@ -24,7 +25,7 @@ class Workers:
     def supervise(self, processes):
         """As a supervisor does: one that ended because another wrote where it writes comes back."""
         for n, process in enumerate(processes):
-            if process.poll() not in (None, 0):
+            if process.poll() == EXIT_FOREIGN:
                 processes[n] = self.start()
 
     def dies(self, process):

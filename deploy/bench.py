@@ -28,11 +28,21 @@ START_MS = 1_774_600_000_000
 
 def machine() -> dict[str, Any]:
     return {
+        "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "load": os.getloadavg()[0],
     }
+
+
+def processor() -> str:
+    """Its name, where the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def worker(count: int) -> None:

@@ -10,6 +10,8 @@ Memory is two dictionaries per partition, whatever the history.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.model.identity import Identity
 
 GENERATION = 16_384
@@ -47,6 +49,16 @@ class Duplicates:
         if timestamp > before:
             current[identity] = timestamp
         return before >= since or (older is not None and older >= since)
+
+    def none_of(self, last: int, timestamps: Sequence[int], identities: Sequence[Identity]) -> bool:
+        """Whether none of these is a duplicate for a reason that is quickly seen; only then they are noted.  `last` is their last offset."""
+        new = set(identities)
+        if last >= self._end or len(new) < len(identities):
+            return False
+        if not self._current.keys().isdisjoint(new) or not self._previous.keys().isdisjoint(new):
+            return False
+        self._current.update(zip(identities, timestamps, strict=True))
+        return True
 
     def _turn(self, generation: int) -> None:
         self._previous = self._current if generation == self._generation + 1 else {}

@@ -1,14 +1,16 @@
 """The numbers of each person over rolling windows, seconds old, without adding up weeks of quarter hours each time.
 
 A day of UTC in which nothing changed lately is *settled*: added up once per principal in the table `days`, and the settled days that lie wholly in a
-window once more in the table `spans`.  A window is its span plus the fragments of all other days, and a change in a settled day unsettles it first; so
-it always equals the report over the same window.
+window once more in the table `spans`.  Of the other days, what lies before a moment called *hot* is added up in the table `recent`.  A window is its span,
+its recent part and the fragments from hot on.  A change in a settled day unsettles it first, and one before hot moves hot back to it; so a window always
+equals the report over it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
 from exporters.reports.columns import Active
 from exporters.snapshots.shapes import at
@@ -19,6 +21,9 @@ DAY_MS = 86_400_000
 DAY_SECONDS = 86_400
 # A day with late events stays unsettled until they have stopped for so long; settling it once costs as much as reading it a few times.
 QUIET_MS = 120_000
+# Hot is so long before the end of the windows: most events come within the hour.
+NEVER = 1 << 62
+HOT_MS = 3_600_000
 # So many days are settled between two looks at the numbers, once the first ones are there.
 SETTLED_AT_ONCE = 4
 
@@ -33,9 +38,13 @@ class Rolling:
         self._spans: dict[int, set[date]] = {}  # what lies in the span of each window
         self._touched: dict[date, int] = {}
         self._begun = False
+        self._hot = 0
+        self._oldest = NEVER  # of what changed since the windows moved
+        self._recent: dict[str, Any] | None = None  # what `recent` is about
 
     def change(self, changed: Changed, now_ms: int) -> None:
         """Unsettle what changed."""
+        self._oldest = min([self._oldest, *(bucket * 1000 for bucket in changed.connections)])
         for day in {_day(bucket * 1000) for bucket in changed.connections}:
             self._touched[day] = now_ms
             self._settled.discard(day)
@@ -46,6 +55,7 @@ class Rolling:
         if not self._begun:
             self._store.run("forget_days", service=self._service)
             self._store.run("forget_spans", service=self._service)
+            self._store.run("forget_recent", service=self._service)
         for day in sorted(self._settled - set(days)):
             self._store.run("unsettle", service=self._service, day=day)
             self._settled.discard(day)
@@ -72,12 +82,17 @@ class Rolling:
             if self._spans.get(number) != days:
                 self._span(number, days)
         live = {day for (a, b), days in zip(windows, settled, strict=True) for day in _days(a, b) if day not in days}
+        which = {
+            "service": self._service,
+            "starts": [at(a) for a, _ in windows],
+            "settled": [sorted(days) for days in settled],
+            "live": sorted(live),
+        }
+        self._keep_recent(windows, which)
         rows = self._store.rows(
             "rolling",
-            service=self._service,
-            starts=[at(a) for a, _ in windows],
-            settled=[sorted(days) for days in settled],
-            live=sorted(live),
+            **which,
+            hot=at(self._hot),
             b=at(windows[0][1]),
             everybody=only is None,
             ids=[id_ for id_, _ in only or ()],
@@ -87,6 +102,18 @@ class Rolling:
         for window, *row in rows:
             people[window - 1][row[0]] = Active._make(row)
         return people
+
+    def _keep_recent(self, windows: Sequence[tuple[int, int]], which: dict[str, Any]) -> None:
+        """Add up anew what lies before hot, if it is not what it was; hot goes back at most a few times between two moves of the windows."""
+        if self._recent == which and self._oldest >= self._hot:
+            return
+        if self._recent is None or self._recent["starts"] != which["starts"]:
+            self._oldest = NEVER
+        self._recent = None  # until it is done
+        self._hot = min(windows[0][1] - HOT_MS, self._oldest)
+        self._store.run("forget_recent", service=self._service)
+        self._store.run("recent", **which, hot=at(self._hot))
+        self._recent = which
 
     def _span(self, number: int, days: set[date]) -> None:
         self._spans.pop(number, None)

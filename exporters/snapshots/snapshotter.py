@@ -46,7 +46,7 @@ MARKS = 600
 # Between the looks at the store the processor belongs to others at least half as long as a look took.
 REST = 0.5
 # So many ids and e-mails at most are looked up by themselves; more of them are not found faster than everybody is.
-FEW = 1_000
+FEW = 3_000
 
 
 class Moment(NamedTuple):

@@ -1,5 +1,6 @@
--- One row per rolling window and person, all windows in one pass over the fragments of days that are not added up: window n begins at `starts[n]`, and
--- its days in `settled[n]` stand in `spans` already.  `live` are the days in which any window needs fragments.  Of everybody, or of the principals named.
+-- One row per rolling window and person: window n begins at `starts[n]`, its days in `settled[n]` stand in `spans` already, everything else before `hot`
+-- in `recent`; the fragments from `hot` on are added up here, in one pass for all windows.  `live` are the days in which any window needs fragments.
+-- Of everybody, or of the principals named.
 SELECT window, person, last_, ok_, dns_, other_, transferred_, received_, relayed_, direct_, devices_, length(merged) AS addresses_,
   arraySlice(arrayPartialSort((address, n) -> (-toInt64(n), address), 10, mapKeys(merged), mapValues(merged)), 1, 10) AS top
 FROM (
@@ -15,13 +16,17 @@ FROM (
         sum(bytes_received) AS received, sum(relay) AS relayed, sum(p2p) AS direct, sumMap(client_ips) AS counts, groupUniqArrayArray(devices) AS used
       FROM live_connections
       WHERE kind = 'user' AND ({everybody:Bool} OR (id IN {ids:Array(String)} AND (id, email) IN {principals:Array(Tuple(String, String))}))
-        AND toDate(bucket) IN {live:Array(Date)} AND bucket < {b:DateTime('UTC')}
+        AND toDate(bucket) IN {live:Array(Date)} AND bucket >= {hot:DateTime('UTC')} AND bucket < {b:DateTime('UTC')}
       GROUP BY id, email, inside
     ) AS fragments
     ARRAY JOIN inside AS window
     UNION ALL
     SELECT window, id, email, last_access, success, failed_dns, failed_other, bytes_transferred, bytes_received, relay, p2p, client_ips, devices
     FROM spans
+    WHERE service = {service:String} AND ({everybody:Bool} OR (id IN {ids:Array(String)} AND (id, email) IN {principals:Array(Tuple(String, String))}))
+    UNION ALL
+    SELECT window, id, email, last_access, success, failed_dns, failed_other, bytes_transferred, bytes_received, relay, p2p, client_ips, devices
+    FROM recent
     WHERE service = {service:String} AND ({everybody:Bool} OR (id IN {ids:Array(String)} AND (id, email) IN {principals:Array(Tuple(String, String))}))
   ) AS pieces
   LEFT JOIN live_accounts ON account_id = id

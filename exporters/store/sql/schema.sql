@@ -45,6 +45,13 @@ CREATE TABLE IF NOT EXISTS spans (
   last_access Int64, client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
 ) ENGINE = MergeTree PARTITION BY (service, window) ORDER BY (id, email);
 
+-- What lies in each rolling window before a moment and in no settled day, added up per principal.
+CREATE TABLE IF NOT EXISTS recent (
+  service String, window UInt32, id String, email String,
+  success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt128, bytes_received UInt128, relay UInt64, p2p UInt64,
+  last_access Int64, client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
+) ENGINE = MergeTree PARTITION BY service ORDER BY (id, email);
+
 CREATE TABLE IF NOT EXISTS positions (
   topic String, part UInt16, topic_id String, next UInt64, epoch Int64, ledger Int64, lost UInt64
 ) ENGINE = ReplacingMergeTree(next) ORDER BY (topic, part)

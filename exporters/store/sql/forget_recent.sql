@@ -1,0 +1,1 @@
+ALTER TABLE recent DROP PARTITION {service:String}

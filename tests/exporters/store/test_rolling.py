@@ -1,0 +1,86 @@
+"""The rolling windows against the Active Users report over the same windows, whatever changes and however old it is."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from exporters.reports.columns import Active
+from exporters.snapshots.rolling import DAY_MS, HOT_MS, QUIET_MS, Rolling
+from exporters.snapshots.shapes import WINDOWS, at, edges
+from exporters.store.changes import Changed
+from tests.exporters.store.rows import START, connections
+
+pytestmark = pytest.mark.xdist_group("store")
+
+QUARTER_MS = 900_000
+PEOPLE = [("", "d@x.example"), *((str(n), f"{'abc'[n % 3]}@x.example") for n in range(5))]
+
+
+class World:
+    """A store that changes, and its windows."""
+
+    def __init__(self, store, seed):
+        self.store, self.rng = store, random.Random(seed)
+        self.now = START * 1000 + 40 * DAY_MS + 5 * 3_600_000
+        self.rolling = Rolling(store, "test")
+        self.version = 0
+        self.changed = Changed()
+
+    def change(self, age_ms):
+        bucket = (self.now - age_ms) // QUARTER_MS * QUARTER_MS // 1000
+        id_, email = self.rng.choice(PEOPLE)
+        self.version += 1
+        row = {
+            "id": id_, "email": email, "bucket": bucket, "first": self.rng.randrange(2), "version": self.version, "success": self.rng.randrange(4),
+            "failed_dns": self.rng.randrange(2), "bytes_received": self.version, "last_access": self.now - age_ms,
+            "client_ips": [(self.rng.choice("xyz"), self.version)], "devices": [self.rng.choice("pqr")],
+        }  # fmt: skip
+        self.store.insert("connections", connections(row))
+        self.changed.add(Changed({bucket}, set(), {(id_, email)}))
+
+    def look(self):
+        """What the snapshotter does."""
+        changed, self.changed = self.changed, Changed()
+        self.rolling.change(changed, self.now)
+        self.rolling.settle(edges(WINDOWS[-1], self.now)[0], self.now)
+        windows = [edges(w, self.now) for w in WINDOWS]
+        return self.rolling.people(windows), changed
+
+    def reports(self):
+        return [
+            {row[0]: Active._make(row) for row in self.store.rows("active", a=a, b=b, device_a=a, device_b=b)}
+            for a, b in ([at(ms) for ms in edges(w, self.now)] for w in WINDOWS)
+        ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_windows_are_the_reports_whatever_changes(store, seed):
+    world = World(store, seed)
+    ages = (0, HOT_MS // 2, HOT_MS + QUARTER_MS, 5 * HOT_MS, DAY_MS, 8 * DAY_MS, 29 * DAY_MS, 31 * DAY_MS)
+    for _ in range(12):
+        for _ in range(world.rng.randrange(4)):
+            world.change(world.rng.choice(ages) + world.rng.randrange(QUARTER_MS))
+        world.now += world.rng.choice((1_000, 1_000, QUARTER_MS, QUIET_MS, 3 * HOT_MS))
+        found, changed = world.look()
+        expected = world.reports()
+        assert found == expected
+        only = sorted(changed.seen)
+        theirs = {email for _, email in only}
+        some = world.rolling.people([edges(w, world.now) for w in WINDOWS], [p for p in PEOPLE if p[1] in theirs])
+        assert some == [{person: a for person, a in people.items() if person in theirs} for people in expected]
+
+
+def test_late_events_are_added_up_once_and_not_at_every_look(store, monkeypatch):
+    world = World(store, 7)
+    world.change(0)
+    world.look()
+    ran = []
+    run = store.run
+    monkeypatch.setattr(store, "run", lambda name, **parameters: (ran.append(name), run(name, **parameters))[1])
+    for n in range(5):
+        world.change(3 * HOT_MS - n * QUARTER_MS)  # each younger than the one before
+        found, _ = world.look()
+        assert found == world.reports()
+    assert ran.count("recent") == 1

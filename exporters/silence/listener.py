@@ -18,6 +18,7 @@ from exporters.silence.notices import Notice, Notices
 from exporters.silence.speakers import CONNECTOR, FORGOTTEN_MS, MOST, SOURCE, Speaker, heard
 from exporters.store.schemas import SPEAKERS
 from exporters.store.store import Store
+from exporters.unpacking import quick
 from pipeline import clock, logs, topics
 from pipeline.errors import Problem
 from pipeline.metrics import Metrics
@@ -92,7 +93,7 @@ class Listener(threading.Thread):
             tps = [TopicPartition(n, p) for n in self._roles for p in sorted(consumer.partitions_for_topic(n) or ())]
             if not tps:
                 return
-            consumer.assign(tps)
+            quick(consumer).assign(tps)
             each = max(1, RECORDS_PER_LOOK // len(tps))
             ends: Position = consumer.end_offsets(tps)
             begins: Position = consumer.beginning_offsets(tps)

@@ -20,6 +20,7 @@ from exporters.store import accounts, rejected, retention
 from exporters.store.changes import Changes
 from exporters.store.schemas import ACCOUNTS, CONNECTIONS, POSITIONS, REJECTS, SIGN_INS
 from exporters.store.store import Store
+from exporters.unpacking import quick
 from pipeline import broker, clock, logs, topics
 from pipeline.errors import ConfigError, Problem
 from pipeline.metrics import Metrics
@@ -180,7 +181,7 @@ class Projector(threading.Thread):
             reconnect_backoff_max_ms=2000,
         )
         try:
-            consumer.assign(list(self._progress))
+            quick(consumer).assign(list(self._progress))
             for tp, progress in self._progress.items():
                 back = progress.verdicts.recall_from(progress.next) if progress.verdicts is not None else progress.next
                 consumer.seek(tp, back)

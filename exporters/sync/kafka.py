@@ -14,6 +14,7 @@ from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, KafkaProducer, 
 from kafka.errors import KafkaError
 
 from exporters.sync import cuts
+from exporters.unpacking import quick
 from pipeline import clock
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.settings import Settings
@@ -28,7 +29,7 @@ FETCH_BYTES = 512 << 10
 
 def events_consumer(settings: Settings, *, group: str | None, client: str) -> Any:
     """Reads sources.  Positions come from the log of cuts alone, so nothing here ever resets or commits one by itself."""
-    return KafkaConsumer(
+    consumer = KafkaConsumer(
         bootstrap_servers=settings.kafka.split(","),
         client_id=client,
         group_id=group,
@@ -44,6 +45,7 @@ def events_consumer(settings: Settings, *, group: str | None, client: str) -> An
         reconnect_backoff_max_ms=2000,
         metrics_enabled=False,
     )
+    return quick(consumer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,17 @@ def bench_soak(
     soak.run(minutes, rate)
 
 
+@bench_app.command("outage")
+def bench_outage(
+    seconds: Annotated[int, typer.Option("--seconds", min=1, help="For how long the S3 server is away")] = 60,
+    rate: Annotated[int, typer.Option("--rate", min=1, help="Events per second meanwhile")] = 2_000,
+) -> None:
+    """How soon a delivery is live again after its S3 server was away.  Example: activity bench outage --seconds 60"""
+    from deploy import soak
+
+    soak.outage(seconds, rate)
+
+
 def main() -> None:
     console.guarded(_run)
 

@@ -1,17 +1,19 @@
 """Hours in minutes: sign-ins at a steady rate, two syncs, a real S3 server, and something going wrong every few seconds; then the proof, and the memory.
 
 What goes wrong: a sync is killed, or frozen past its session and woken up again; the S3 server is killed, or away for a while; so is Kafka.
+
+And one outage by itself: how soon a sync whose S3 server was away is live again.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,9 @@ SAMPLE_SECONDS = 5.0
 AWAY_SECONDS = 4.0
 SETTLE_SECONDS = 300.0
 SYNCS = 2
+PACE: dict[str, float] = {"manifest_seconds": 5, "age_seconds": 5, "idle_seconds": 2}
+# Before an outage: until the first objects are there, and how far behind a sync usually is.
+CALM_SECONDS = 30.0
 # Short, so that a frozen sync loses its partitions and wakes up as one owner too many.
 SESSION_SECONDS = 6
 
@@ -125,8 +130,7 @@ def run(minutes: float, rate: int) -> None:
         server = s3_server(stack.data)
         target = make_target(stack.data)
         settings = f"session_timeout_seconds = {SESSION_SECONDS}\n"
-        pace: dict[str, float] = {"manifest_seconds": 5, "age_seconds": 5, "idle_seconds": 2}
-        (stack.data / "activity.toml").write_text(settings + written(target, pace))
+        (stack.data / "activity.toml").write_text(settings + written(target, PACE))
         syncs = Syncs(stack.data)
         try:
             for _ in range(SYNCS):
@@ -150,20 +154,37 @@ def run(minutes: float, rate: int) -> None:
     })  # fmt: skip
 
 
+class Arrivals:
+    """Events at a steady rate, from now on."""
+
+    def __init__(self, sender: Sender, rate: int, total: int) -> None:
+        self._sender = sender
+        self._rate = rate
+        self._total = total
+        self._events = sign_ins(total)
+        self._began = clock.monotonic()
+        self.sent = 0
+
+    def send_due(self) -> int:
+        """Send what is due, and wait a moment; returns how many that were."""
+        due = min(self._total, int((clock.monotonic() - self._began) * self._rate)) - self.sent
+        for key, value in islice(self._events, due):
+            self._sender.send(AUTHENTICATIONS, key=key, value=value)
+        self.sent += due
+        clock.pause(TICK_SECONDS)
+        return due
+
+
 def _send(settings: Settings, rate: int, minutes: float, syncs: Syncs, wrong: Generator[None, None, None]) -> int:
     """Returns how many events were sent.  All trouble is over when it does."""
-    rng, sent, total = random.Random(8), 0, int(minutes * 60 * rate)  # noqa: S311
+    rng, total = random.Random(8), int(minutes * 60 * rate)  # noqa: S311
     began = clock.monotonic()
     next_fault, next_sample = began + 5.0, began + SAMPLE_SECONDS
-    events = sign_ins(total)
     with Sender(settings) as sender, console.progress("sending", total) as advance:
-        while sent < total:
+        arrivals = Arrivals(sender, rate, total)
+        while arrivals.sent < total:
+            advance(arrivals.send_due())
             now = clock.monotonic()
-            due = min(total, int((now - began) * rate))
-            for key, value in (next(events) for _ in range(due - sent)):
-                sender.send(AUTHENTICATIONS, key=key, value=value)
-            advance(due - sent)
-            sent = due
             if now >= next_fault:
                 next(wrong)
                 next_fault = now + rng.uniform(*FAULT_SECONDS)
@@ -171,23 +192,73 @@ def _send(settings: Settings, rate: int, minutes: float, syncs: Syncs, wrong: Ge
                 syncs.sample()
                 next_sample = now + SAMPLE_SECONDS
             syncs.look()
-            clock.pause(TICK_SECONDS)
     wrong.close()
-    return sent
+    return arrivals.sent
 
 
 def _settle(settings: Settings, syncs: Syncs, sent: int) -> None:
     deadline = clock.monotonic() + SETTLE_SECONDS
     clock.pause(AWAY_SECONDS)  # Kafka may have come back this moment
     with desk.following(settings) as told:
-        while True:
-            newest: dict[int, tuple[int, int]] = {}
-            for state in told.states("bench"):
-                for lane in state.lanes:
-                    newest[lane.partition] = max(newest.get(lane.partition, (0, 0)), (state.at, lane.delivered))
-            if sum(delivered for _, delivered in newest.values()) >= sent:
-                return
+        while (delivered := _delivered(told)) < sent:
             if clock.monotonic() > deadline:
-                raise Unavailable(f"not delivered after {SETTLE_SECONDS:.0f} s: {json.dumps(newest)} of {sent}")
+                raise Unavailable(f"not delivered after {SETTLE_SECONDS:.0f} s: {delivered} of {sent}")
             syncs.look()
             clock.pause(0.5)
+
+
+def _delivered(told: desk.Desk) -> int:
+    """Offsets of all partitions, by the newest word on each."""
+    newest: dict[int, tuple[int, int]] = {}
+    for state in told.states("bench"):
+        for lane in state.lanes:
+            newest[lane.partition] = max(newest.get(lane.partition, (0, 0)), (state.at, lane.delivered))
+    return sum(delivered for _, delivered in newest.values())
+
+
+def outage(seconds: int, rate: int) -> None:
+    """The S3 server is away for so long while events go on arriving."""
+    with (
+        tempfile.TemporaryDirectory(prefix="activity-outage-") as directory,
+        Stack(Path(directory), servers_only=True) as stack,
+    ):
+        server = s3_server(stack.data)
+        target = make_target(stack.data)
+        (stack.data / "activity.toml").write_text(written(target, PACE))
+        syncs = Syncs(stack.data)
+        try:
+            syncs.start()
+            with Sender(stack.settings()) as sender, desk.following(stack.settings()) as told:
+                arrivals = Arrivals(sender, rate, int(rate * (CALM_SECONDS + seconds + SETTLE_SECONDS)))
+                behind: list[int] = []
+
+                def go_on(until: float) -> None:
+                    while clock.monotonic() < until:
+                        arrivals.send_due()
+                        behind.append(arrivals.sent - _delivered(told))
+                        syncs.look()
+
+                go_on(clock.monotonic() + CALM_SECONDS)
+                usual = max(behind[len(behind) // 2 :])
+                server.stop(5)
+                go_on(clock.monotonic() + seconds)
+                server.start()
+                back, before, most = clock.monotonic(), _delivered(told), behind[-1]
+                while behind[-1] > usual:
+                    if clock.monotonic() > back + SETTLE_SECONDS:
+                        raise Unavailable(f"still {behind[-1]} events behind {SETTLE_SECONDS:.0f} s after the outage")
+                    go_on(clock.monotonic() + TICK_SECONDS)
+                took, delivered = clock.monotonic() - back, _delivered(told) - before
+                sent = arrivals.sent
+            _settle(stack.settings(), syncs, sent)
+            syncs.stop()
+            found = verified(stack.data, target)
+        finally:
+            for process in syncs.running:
+                process.kill()
+            server.stop(10)
+    show({
+        "seconds away": seconds, "events per second": rate, "events usually behind, at most": usual, "events behind at its end": most,
+        "seconds until live again": round(took, 1), "events delivered per second meanwhile": round(delivered / took),
+        "times the rate of arrival": round(delivered / took / rate, 1), "verified": found.ok and found.events == sent, **machine(),
+    })  # fmt: skip

@@ -27,7 +27,8 @@ from pipeline.settings import Settings
 
 log = logs.logger("sync")
 
-RETRY_SECONDS = (1.0, 60.0)
+# A store that is back is found soon: what lies before it after a short outage is caught up at many times the rate at which it came.
+RETRY_SECONDS = (1.0, 10.0)
 REFUSED_SECONDS = 60.0
 # Longer than a broker needs to come back.
 DEAF_SECONDS = 10.0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import tempfile
-import threading
 from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from exporters.store.schemas import ACCOUNTS, SIGN_INS
 from exporters.store.store import Store
 from pipeline import clock, console
 from pipeline import settings as settings_module
+from pipeline.errors import Unavailable
 from pipeline.model.events import FAILURE_REASONS
 from pipeline.model.times import iso
 from pipeline.settings import Settings
@@ -45,24 +47,34 @@ READY_SECONDS = 600
 def run(rate: int, seconds: int, users: int, days: int, viewers: int) -> None:
     with tempfile.TemporaryDirectory(prefix="activity-bench-") as directory:
         home = Path(directory)
+        # All of them are one person here; a hundred people would have a hundred limits.
+        (home / "activity.toml").write_text("requests_per_minute = 1_000_000\n")
         rows = _fill(home, users, days)
         with Stack(home) as stack:
             settings = stack.settings()
             process = _inner(stack.child("reports").process)
             _until_ready(stack, settings)
-            sending = Sending(settings, rate, Watch(settings), pace=1)
+            # Processes of their own: what is measured must not wait for those who make it slow.
+            apart = multiprocessing.get_context("spawn")
+            sending, looking, numbers = apart.Event(), apart.Event(), apart.Queue()
             # A little longer than what is measured, so that there is no end in it.
-            sender = threading.Thread(
-                target=lambda: asyncio.run(sending.run(seconds + 15, started_ms=clock.now_ms())), daemon=True
+            others = (
+                apart.Process(target=_send, args=(settings, rate, seconds + 15, sending), daemon=True),
+                apart.Process(target=_look, args=(settings, seconds + 10, viewers, looking, numbers), daemon=True),
             )
-            sender.start()
+            for other, begun in zip(others, (sending, looking), strict=True):
+                other.start()
+                if not begun.wait(READY_SECONDS):
+                    raise Unavailable("those who send events or look on did not begin")
             clock.pause(10)
             before = process.cpu_times()
-            seen = asyncio.run(_measure(settings, seconds, users, viewers))
+            seen = asyncio.run(_measure(settings, seconds, users))
             after = process.cpu_times()
             resident = process.memory_info().rss // 1_000_000
             behind = _gauge(stack.url, "activity_snapshot_behind_seconds")
-            sender.join()
+            seen["viewers' numbers"] = numbers.get(timeout=READY_SECONDS)
+            for other in others:
+                other.join()
         used = after.user + after.system - before.user - before.system
         bench.show({
             "users": users, "days": days, "rollups in the store": rows, "events per second": rate, "seconds": seconds,
@@ -117,53 +129,81 @@ def _until_ready(stack: Stack, settings: Settings) -> None:
     stack.wait(READY_SECONDS, "the snapshots", ready)
 
 
-async def _measure(settings: Settings, seconds: int, users: int, viewers: int) -> dict[str, list[float]]:
-    """Milliseconds of every answer by what was asked."""
-    seen: dict[str, list[float]] = {name: [] for name in (*PAGES, "snapshot API", "viewers' numbers")}
-    until = clock.monotonic() + seconds
-    async with httpx.AsyncClient(
-        base_url=settings.reports_url, trust_env=False, timeout=60, limits=httpx.Limits(max_connections=None)
-    ) as browser:
-        answer = await browser.get(Client(settings).link())
-        assert answer.status_code == 303, answer.text
+def _send(settings: Settings, rate: int, seconds: int, begun: Any) -> None:
+    sending = Sending(settings, rate, Watch(settings), pace=1)
+    begun.set()
+    asyncio.run(sending.run(seconds, started_ms=clock.now_ms()))
 
-        async def ask(name: str, path: str, **options: Any) -> None:
-            began = clock.monotonic()
-            answer = await browser.get(path, **options)
-            seen[name].append((clock.monotonic() - began) * 1000)
-            answer.raise_for_status()
+
+def _look(settings: Settings, seconds: int, viewers: int, begun: Any, numbers: Any) -> None:
+    """Browsers that show the overview, which asks for its numbers whenever they change."""
+    seen: list[float] = []
+
+    async def viewer(browser: httpx.AsyncClient) -> None:
+        async with browser.stream("GET", "/events") as stream:
+            async for line in stream.aiter_lines():
+                if line == "event: numbers":
+                    seen.append(await _timed(browser, "/overview/numbers?window=24h"))  # noqa: PERF401 - kept when it is ended
+
+    async def look() -> None:
+        async with _client(settings) as browser:
+            await _sign_in(browser, settings)
+            lookers = [asyncio.create_task(viewer(browser)) for _ in range(viewers)]
+            begun.set()
+            await asyncio.wait(lookers, timeout=seconds) if lookers else await asyncio.sleep(seconds)
+            if any(looker.done() for looker in lookers):
+                raise Unavailable("a stream of events ended")
+            for looker in lookers:
+                looker.cancel()
+            await asyncio.gather(*lookers, return_exceptions=True)
+
+    asyncio.run(look())
+    numbers.put(seen)
+
+
+async def _measure(settings: Settings, seconds: int, users: int) -> dict[str, list[float]]:
+    """Milliseconds of every answer by what was asked."""
+    seen: dict[str, list[float]] = {name: [] for name in (*PAGES, "snapshot API")}
+    until = clock.monotonic() + seconds
+    async with _client(settings) as browser:
+        await _sign_in(browser, settings)
 
         async def pages() -> None:
             n = 0
             while clock.monotonic() < until:
                 for name, path in PAGES.items():
                     n += 1
-                    await ask(name, path.format(n=n * 37 % users))
+                    seen[name].append(await _timed(browser, path.format(n=n * 37 % users)))
                     await asyncio.sleep(PAGE_PAUSE_SECONDS)
 
         async def program() -> None:
-            windows = ("24h", "7d", "30d")
+            windows, headers = cycle(("24h", "7d", "30d")), _token(settings)
             while clock.monotonic() < until:
-                for window in windows:
-                    await ask("snapshot API", f"/api/v1/snapshots/active?window={window}", headers=_token(settings))
-                    await asyncio.sleep(API_PAUSE_SECONDS)
+                path = f"/api/v1/snapshots/active?window={next(windows)}"
+                seen["snapshot API"].append(await _timed(browser, path, headers=headers))
+                await asyncio.sleep(API_PAUSE_SECONDS)
 
-        async def look() -> None:
-            async with browser.stream("GET", "/events") as stream:
-                async for line in stream.aiter_lines():
-                    if clock.monotonic() > until:
-                        return
-                    if line == "event: numbers":
-                        await ask("viewers' numbers", "/overview/numbers?window=24h")
-
-        lookers = [asyncio.create_task(look()) for _ in range(viewers)]
         await asyncio.gather(pages(), program())
-        for looker in lookers:
-            looker.cancel()
-        for result in await asyncio.gather(*lookers, return_exceptions=True):
-            if isinstance(result, Exception):
-                raise result
     return seen
+
+
+def _client(settings: Settings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=settings.reports_url, trust_env=False, timeout=60, limits=httpx.Limits(max_connections=None)
+    )
+
+
+async def _sign_in(browser: httpx.AsyncClient, settings: Settings) -> None:
+    answer = await browser.get(Client(settings).link())
+    assert answer.status_code == 303, answer.text
+
+
+async def _timed(browser: httpx.AsyncClient, path: str, **options: Any) -> float:
+    """Milliseconds until the whole answer was there."""
+    began = clock.monotonic()
+    answer = await browser.get(path, **options)
+    answer.raise_for_status()
+    return (clock.monotonic() - began) * 1000
 
 
 def _token(settings: Settings) -> dict[str, str]:

@@ -88,7 +88,7 @@ class Journal(threading.Thread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             reconnect_backoff_max_ms=2000,
-            fetch_max_wait_ms=50,
+            fetch_max_wait_ms=500,  # a record that comes is handed out at once all the same
         )
         tp = TopicPartition(self._topic, 0)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 WIDTH, HEIGHT = 720.0, 150.0
@@ -16,6 +17,8 @@ LEFT, BOTTOM, TOP = 46.0, 20.0, 8.0
 LEAST = 1.5
 TICKS = 7
 QUARTER_MS = 900_000
+# Windows move once in a quarter hour; so many windows and zones are looked at meanwhile.
+CACHED = 64
 Step = tuple[int, str, str]  # start in UTC ms, name, short name
 
 
@@ -53,6 +56,7 @@ class Chart:
         return not self.greatest
 
 
+@lru_cache(CACHED)
 def hours(from_ms: int, to_ms: int, zone: str) -> list[Step]:
     """The hours of a window.  When clocks are set back the hour that happens twice is two."""
 
@@ -63,6 +67,7 @@ def hours(from_ms: int, to_ms: int, zone: str) -> list[Step]:
     return _steps(from_ms, to_ms, zone, hour, "%a %d %b %H:%M", "%a %d")
 
 
+@lru_cache(CACHED)
 def days(from_ms: int, to_ms: int, zone: str) -> list[Step]:
     return _steps(
         from_ms,

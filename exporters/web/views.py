@@ -68,8 +68,14 @@ class Views:
         headers: dict[str, str] | None = None,
         **context: Any,
     ) -> HTMLResponse:
+        return self.answer(self.text(request, template, **context), status=status, headers=headers)
+
+    def answer(self, text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> HTMLResponse:
+        return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"} | (headers or {}))
+
+    def text(self, request: Request, template: str, **context: Any) -> str:
         person: Person | None = request.scope.get("person")
-        text = self._templates.get_template(template).render(
+        return self._templates.get_template(template).render(
             word=lambda: self._word(person),
             path=request.url.path,
             zone=zone_of(request),
@@ -82,7 +88,6 @@ class Views:
             ],
             **context,
         )
-        return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"} | (headers or {}))
 
     def _word(self, person: Person | None) -> Markup:
         """The hidden field that a form needs (see exporters/access/sessions.py)."""

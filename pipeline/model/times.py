@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 # Before 1980 zone offsets are not multiples of 15 minutes.
 EARLIEST_MS = 315_532_800_000
@@ -68,5 +69,10 @@ def acceptable(time_ms: int, record_ms: int) -> bool:
 
 def iso(time_ms: int) -> str:
     """2026-03-27T10:00:00.123Z"""
-    at = _EPOCH + timedelta(milliseconds=time_ms)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"
+    second, ms = divmod(time_ms, 1000)
+    return f"{_written(second)}.{ms:03d}Z"
+
+
+@lru_cache(_SECONDS)  # what happened lately is written again and again
+def _written(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")

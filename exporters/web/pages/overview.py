@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
+from markupsafe import Markup
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND
 from exporters.reports.columns import percent
@@ -32,9 +33,9 @@ class Lately:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: OrderedDict[tuple[Any, ...], Response] = OrderedDict()
+        self._made: OrderedDict[tuple[Any, ...], str] = OrderedDict()
 
-    def get(self, about: tuple[Any, ...], make: Callable[[], Response]) -> Response:
+    def get(self, about: tuple[Any, ...], make: Callable[[], str]) -> str:
         with self._lock:  # the others wait for the one who makes it
             if about not in self._made:
                 self._made[about] = make()
@@ -48,11 +49,10 @@ def routes(service: Service, views: Views) -> APIRouter:
     lately = Lately()
 
     def shown(request: Request) -> dict[str, Any]:
-        moment, asked = service.snapshots.moment, request.query_params.get("window")
-        window: WindowName = next((w for w in WINDOWS if w == asked), WINDOWS[0])
+        moment = service.snapshots.moment
         common = {
             "names": NAMES,
-            "window": window,
+            "window": window_of(request),
             "degraded": service.unhealthy(),
             "redis": service.snapshots.redis,
             "lost": service.projector.lost(),
@@ -73,12 +73,7 @@ def routes(service: Service, views: Views) -> APIRouter:
     def home() -> Response:
         return RedirectResponse(PAGE, 303)
 
-    @pages.get(PAGE)
-    def page(request: Request) -> Response:
-        return views.page(request, "overview.html", percent=percent, **shown(request))
-
-    @pages.get(f"{PAGE}/numbers")
-    def numbers(request: Request) -> Response:
+    def part(request: Request) -> str:
         moment = service.snapshots.moment
         about = (
             moment.version if moment else 0,
@@ -86,9 +81,22 @@ def routes(service: Service, views: Views) -> APIRouter:
             request.query_params.get("window", "")[:3],
             clock.now_ms() // SAME_MS,
         )
-        return lately.get(about, lambda: views.page(request, "_overview.html", percent=percent, **shown(request)))
+        return lately.get(about, lambda: views.text(request, "_overview.html", percent=percent, **shown(request)))
+
+    @pages.get(PAGE)
+    def page(request: Request) -> Response:
+        return views.page(request, "overview.html", window=window_of(request), part=Markup(part(request)))  # noqa: S704 - a template made it
+
+    @pages.get(f"{PAGE}/numbers")
+    def numbers(request: Request) -> Response:
+        return views.answer(part(request))
 
     return pages
+
+
+def window_of(request: Request) -> WindowName:
+    asked = request.query_params.get("window")
+    return next((w for w in WINDOWS if w == asked), WINDOWS[0])
 
 
 def silence(service: Service) -> dict[str, Any]:

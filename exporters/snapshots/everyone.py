@@ -24,12 +24,13 @@ class Member(NamedTuple):
 
 
 class Everyone(NamedTuple):
-    """One moment.  `principals`: the ids and e-mails by which events name each person; `last`: their newest access ever, UTC ms, 0 for never;
-    `windows`: their rolling numbers.
+    """One moment.  `principals`: the ids and e-mails by which events name each person, `named` the same by each id and e-mail; `last`: their newest
+    access ever, UTC ms, 0 for never; `windows`: their rolling numbers.
     """
 
     directory: dict[str, Member]
     principals: dict[str, list[tuple[str, str]]]
+    named: dict[str, list[tuple[str, str]]]
     last: dict[str, int]
     windows: dict[WindowName, dict[str, Active]]
 
@@ -45,6 +46,14 @@ class Everyone(NamedTuple):
             (person for person, member in self.directory.items() if text in member.ids),
             next((person for person, them in self.principals.items() if any(text == i for i, _ in them)), None),
         )
+
+    def meant(self, text: str) -> list[tuple[str, str]]:
+        """The ids and e-mails in events that the Authentication report takes for this user."""
+        folded = text.casefold()
+        member = self.directory.get(folded)
+        ids = {text, *(member.ids if member is not None else ())}
+        found = {pair for name in (folded, *ids) for pair in self.named.get(name, ())}
+        return sorted(pair for pair in found if pair[0] in ids or pair[1] == folded)
 
     def inactive(self, from_ms: int, to_ms: int) -> list[Inactive]:
         """As the Inactive Users report has them: whose last access before `to_ms` lies before `from_ms`."""
@@ -69,6 +78,7 @@ class Census:
         self._directory: dict[str, Member] = {}
         self._seen: set[tuple[str, str]] = set()
         self._principals: dict[str, list[tuple[str, str]]] = {}
+        self._named: dict[str, list[tuple[str, str]]] = {}
         self._before: dict[str, int] = {}
         self._before_ms = 0
         self._stale = True
@@ -84,7 +94,7 @@ class Census:
             self._stale = True
         if first or changed.accounts or not changed.seen <= self._seen:
             self._seen |= changed.seen
-            self._principals = self._named()
+            self._name()
 
     def people(self, principals: Iterable[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
         """The people behind ids and e-mails that are known, with all by which events name them."""
@@ -104,7 +114,7 @@ class Census:
             ended = clock.monotonic()
             self._rest_until = ended + PATIENCE * (ended - began)
         last = self._before | {p: a.last_ms for p, a in windows[widest].items() if a.last_ms}
-        return Everyone(self._directory, self._principals, last, windows)
+        return Everyone(self._directory, self._principals, self._named, last, windows)
 
     @property
     def behind(self) -> bool:
@@ -115,11 +125,14 @@ class Census:
         """As the reports call them."""
         return (self._emails or {}).get(id_) or email or id_
 
-    def _named(self) -> dict[str, list[tuple[str, str]]]:
+    def _name(self) -> None:
+        principals: dict[str, list[tuple[str, str]]] = {}
         named: dict[str, list[tuple[str, str]]] = {}
         for id_, email in sorted(self._seen):
-            named.setdefault(self._person(id_, email), []).append((id_, email))
-        return named
+            principals.setdefault(self._person(id_, email), []).append((id_, email))
+            for name in {id_, email} - {""}:
+                named.setdefault(name, []).append((id_, email))
+        self._principals, self._named = principals, named
 
     def _read_directory(self) -> None:
         accounts: dict[str, list[tuple[str, str, str]]] = {}

@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError
 QUERIES = Path(__file__).with_name("sql")
 # ClickHouse refuses an insert that touches more than 100 partitions.
 MONTHS_PER_INSERT = 90
-MONTHLY = {"connections": "bucket", "sign_ins": "time_ms"}
+MONTHLY = {"connections": "bucket", "sign_ins": "time_ms", "sign_ins_of": "time_ms"}
 
 
 class Store:

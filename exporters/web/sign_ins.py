@@ -11,6 +11,7 @@ import orjson
 from exporters.reports.ask import Ask, parameters_of
 from exporters.reports.build import AUTHENTICATION_KIND, Parameters
 from exporters.service import Service
+from exporters.snapshots.everyone import Everyone
 from exporters.web import words
 from pipeline import clock
 from pipeline.model.times import parse
@@ -50,18 +51,34 @@ def count(service: Service, p: Parameters) -> int:
     return int(next(iter(service.store.rows("sign_ins_count", **_conditions(p))))[0])
 
 
-def page(
-    service: Service, p: Parameters, *, after: Place | None, limit: int, types: Sequence[str] = ()
-) -> tuple[list[str], Place | None]:
-    """Documents as JSON texts, newest first, and the place to go on from; of several `types` where the question names none."""
+def page(service: Service, p: Parameters, *, after: Place | None, limit: int) -> tuple[list[str], Place | None]:
+    """Documents as JSON texts, newest first, and the place to go on from."""
     at, event, part, offset = after or _END
     rows = list(
         service.store.rows(
-            "sign_ins_page", **_conditions(p, types), at=at, event=event, part=part, offset=offset, limit=limit + 1
+            "sign_ins_page", **_conditions(p), at=at, event=event, part=part, offset=offset, limit=limit + 1
         )
     )
     place = rows[limit - 1][:4] if len(rows) > limit else None
     return [row[4] for row in rows[:limit]], place
+
+
+def of_person(
+    service: Service, everyone: Everyone, p: Parameters, *, limit: int, types: Sequence[str] = ()
+) -> tuple[list[str], bool]:
+    """The newest documents of the user whom `p` names, as of the moment of `everyone`, and whether there are more."""
+    principals = everyone.meant(p.user)
+    rows = service.store.rows(
+        "person_sign_ins",
+        ids=[id_ for id_, _ in principals],
+        principals=principals,
+        a=p.from_ms,
+        b=p.to_ms,
+        types=list(types),
+        limit=limit + 1,
+    )
+    found = [document for (document,) in rows] if principals else []
+    return found[:limit], len(found) > limit
 
 
 def read(text: str) -> SignIn:
@@ -111,13 +128,13 @@ def export_link(p: Parameters) -> str:
     return f"{EXPORT_PAGE}?{urlencode({k: v for k, v in values.items() if v})}#generate"
 
 
-def _conditions(p: Parameters, types: Sequence[str] = ()) -> dict[str, Any]:
+def _conditions(p: Parameters) -> dict[str, Any]:
     return {
         "a": p.from_ms,
         "b": p.to_ms,
         "who": p.user,
         "folded": p.user.casefold(),
-        "types": [p.type] if p.type else list(types),
+        "types": [p.type] if p.type else [],
         "result": p.result,
         "reason": p.reason,
     }

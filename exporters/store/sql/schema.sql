@@ -6,13 +6,27 @@ CREATE TABLE IF NOT EXISTS connections (
   success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt128, bytes_received UInt128, relay UInt64, p2p UInt64,
   last_access Int64 CODEC(Delta, ZSTD(1)), client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
 ) ENGINE = ReplacingMergeTree(version, deleted) PARTITION BY toYYYYMM(bucket) ORDER BY (kind, id, email, bucket, part, first)
-SETTINGS min_age_to_force_merge_seconds = 600, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_age_to_force_merge_seconds = 600, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS sign_ins (
   time_ms Int64 CODEC(Delta, ZSTD(1)), event_id String, part UInt16, offset UInt64,
   id String, email String, type LowCardinality(String), result LowCardinality(String), reason LowCardinality(String), document String
 ) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(fromUnixTimestamp64Milli(time_ms, 'UTC')) ORDER BY (time_ms, event_id, part, offset)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- The same in the order of people: what happened to one of them lately lies in one place.
+CREATE TABLE IF NOT EXISTS sign_ins_of (
+  time_ms Int64 CODEC(Delta, ZSTD(1)), event_id String, part UInt16, offset UInt64,
+  id String, email String, type LowCardinality(String), result LowCardinality(String), reason LowCardinality(String), document String
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(fromUnixTimestamp64Milli(time_ms, 'UTC')) ORDER BY (id, email, time_ms, event_id, part, offset)
+SETTINGS index_granularity = 512, fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Of a store that was made before there was this table; what dies on the way is done again.
+INSERT INTO sign_ins_of SELECT * FROM sign_ins
+WHERE (SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'sign_ins_to_people') = 0
+SETTINGS max_partitions_per_insert_block = 0;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS sign_ins_to_people TO sign_ins_of AS SELECT * FROM sign_ins;
 
 CREATE TABLE IF NOT EXISTS accounts (
   id String, email String, state LowCardinality(String), created String, version UInt64, deleted UInt8
@@ -60,6 +74,8 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 CREATE VIEW IF NOT EXISTS live_connections AS SELECT * FROM connections FINAL;
 
 CREATE VIEW IF NOT EXISTS live_sign_ins AS SELECT * FROM sign_ins FINAL;
+
+CREATE VIEW IF NOT EXISTS live_sign_ins_of AS SELECT * FROM sign_ins_of FINAL;
 
 CREATE VIEW IF NOT EXISTS live_accounts AS SELECT id AS account_id, email AS account_email, state, created FROM accounts FINAL;
 

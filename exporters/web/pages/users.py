@@ -12,6 +12,7 @@ from exporters.reports.columns import percent
 from exporters.service import Service
 from exporters.snapshots.shapes import WINDOWS, WindowName
 from exporters.web import cursors, sign_ins
+from exporters.web.api_numbers import newest
 from exporters.web.pages.overview import NAMES
 from exporters.web.users import SORTS, Order, Orders, Sort, detail, states, users
 from exporters.web.views import Views
@@ -87,9 +88,10 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
     def one(request: Request, user: str) -> Response:
         person = detail(service, user)
         p = sign_ins.parameters(service, {"preset": "30d", "user": person.user_email[:1000]})
-        history, more = sign_ins.page(service, p, after=None, limit=HISTORY)
+        everyone = newest(service).everyone
+        history, more = sign_ins.of_person(service, everyone, p, limit=HISTORY)
         quarter = sign_ins.parameters(service, {"preset": "90d", "user": person.user_email[:1000]})
-        audit, _ = sign_ins.page(service, quarter, after=None, limit=HISTORY, types=MFA)
+        audit, _ = sign_ins.of_person(service, everyone, quarter, limit=HISTORY, types=MFA)
         return views.page(
             request,
             "user.html",
@@ -98,7 +100,7 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
             percent=percent,
             parse=parse,
             history=[sign_ins.read(t) for t in history],
-            more=more is not None,
+            more=more,
             mfa=[sign_ins.read(t) for t in audit],
             export=sign_ins.export_link(p),
             degraded=service.unhealthy(),

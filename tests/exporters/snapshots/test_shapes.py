@@ -79,10 +79,10 @@ def test_totals_are_the_sums_of_the_rows():
 def test_the_inactive_are_the_directorys_and_without_one_everybody_ever_seen():
     last = {"a@x": 50, "b@x": 500, "stranger": 10}
     known = Everyone(
-        {"a@x": Member("active", "", ()), "new@x": Member("pending", "", ())}, {"a@x": [("1", "a@x")]}, last, {}
+        {"a@x": Member("active", "", ()), "new@x": Member("pending", "", ())}, {"a@x": [("1", "a@x")]}, {}, last, {}
     )
     assert [(i.person, i.last_ms) for i in known.inactive(100, 1000)] == [("new@x", 0), ("a@x", 50)]
-    unknown = Everyone({}, {name: [] for name in ("only-signed-in", *last)}, last, {})
+    unknown = Everyone({}, {name: [] for name in ("only-signed-in", *last)}, {}, last, {})
     assert [i.person for i in unknown.inactive(100, 1000)] == ["only-signed-in", "stranger", "a@x"]
 
 

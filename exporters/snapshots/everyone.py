@@ -24,13 +24,14 @@ class Member(NamedTuple):
 
 
 class Everyone(NamedTuple):
-    """One moment.  `principals`: the ids and e-mails by which events name each person, `named` the same by each id and e-mail; `last`: their newest
-    access ever, UTC ms, 0 for never; `windows`: their rolling numbers.
+    """One moment.  `principals`: the ids and e-mails by which events name each person, `named` the same by each id and e-mail; `words`: all names of each
+    person in small letters, to search in; `last`: their newest access ever, UTC ms, 0 for never; `windows`: their rolling numbers.
     """
 
     directory: dict[str, Member]
     principals: dict[str, list[tuple[str, str]]]
     named: dict[str, list[tuple[str, str]]]
+    words: dict[str, str]
     last: dict[str, int]
     windows: dict[WindowName, dict[str, Active]]
 
@@ -79,6 +80,7 @@ class Census:
         self._seen: set[tuple[str, str]] = set()
         self._principals: dict[str, list[tuple[str, str]]] = {}
         self._named: dict[str, list[tuple[str, str]]] = {}
+        self._words: dict[str, str] = {}
         self._before: dict[str, int] = {}
         self._before_ms = 0
         self._stale = True
@@ -114,7 +116,7 @@ class Census:
             ended = clock.monotonic()
             self._rest_until = ended + PATIENCE * (ended - began)
         last = self._before | {p: a.last_ms for p, a in windows[widest].items() if a.last_ms}
-        return Everyone(self._directory, self._principals, self._named, last, windows)
+        return Everyone(self._directory, self._principals, self._named, self._words, last, windows)
 
     @property
     def behind(self) -> bool:
@@ -133,6 +135,16 @@ class Census:
             for name in {id_, email} - {""}:
                 named.setdefault(name, []).append((id_, email))
         self._principals, self._named = principals, named
+        self._words = {
+            person: "\n".join(
+                {
+                    name.casefold()
+                    for names in ((person, *self._directory.get(person, _UNKNOWN).ids), *principals.get(person, ()))
+                    for name in names
+                }
+            )
+            for person in (*self._directory, *principals)
+        }
 
     def _read_directory(self) -> None:
         accounts: dict[str, list[tuple[str, str, str]]] = {}

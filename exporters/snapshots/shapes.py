@@ -63,13 +63,11 @@ class Snapshot:
         return chosen, self.keys[start + len(chosen) - 1] if more and chosen else None
 
 
-def active_rows(people: Iterable[Active]) -> list[bytes]:
-    """The report's columns under their names; addresses as a list, an absent share or date as null.  Sums of bytes may need more than 64 bits."""
-    return [msgspec.json.encode(active_row(p)) for p in people]
-
-
 def active_row(p: Active) -> dict[str, Any]:
-    """Written out by hand because it runs for every person every few seconds; a test holds it to the columns of the report."""
+    """The report's columns under their names; addresses as a list, an absent share or date as null.  Sums of bytes may need more than 64 bits.
+
+    Written out by hand because it runs for many people every few seconds; a test holds it to the columns of the report.
+    """
     failed, known = p.failed_dns + p.failed_other, p.relay + p.p2p
     return {
         "user_email": p.person,

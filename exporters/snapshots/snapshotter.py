@@ -25,7 +25,7 @@ from exporters.snapshots.shapes import (
     Head,
     Snapshot,
     WindowName,
-    active_rows,
+    active_row,
     active_totals,
     edges,
     inactive_rows,
@@ -40,13 +40,14 @@ from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 
 log = logs.logger("snapshots")
+encode = msgspec.json.Encoder().encode
 
 Ends = dict[str, dict[int, int]]
 MARKS = 600
-# Between the looks at the store the processor belongs to others at least half as long as a look took.
-REST = 0.5
+# Between the looks at the store the processor belongs to others at least as long as a look took.
+REST = 1.0
 # So many ids and e-mails at most are looked up by themselves; more of them are not found faster than everybody is.
-FEW = 3_000
+FEW = 2_000
 
 
 class Moment(NamedTuple):
@@ -230,14 +231,12 @@ class Snapshotter(threading.Thread):
             devices = found[windows.index(of_devices) if of_devices in windows else len(windows)]
             numbers = {}  # readers hold what was handed out
             for window, counted in zip(WINDOWS, found, strict=False):
-                fresh = {
-                    person: a._replace(devices=devices[person].devices if person in devices else 0)
-                    for person, a in counted.items()
-                }
-                rows = dict(zip(fresh, active_rows(fresh.values()), strict=True))
-                kept = {} if everybody else {p: a for p, a in self._numbers[window].items() if p not in people}
+                before, written = self._numbers.get(window, {}), self._rows.get(window, {})
+                fresh = {p: _with_devices(a, devices[p].devices if p in devices else 0) for p, a in counted.items()}
+                rows = {p: written[p] if before.get(p) == a else encode(active_row(a)) for p, a in fresh.items()}
+                kept = {} if everybody else {p: a for p, a in before.items() if p not in people}
                 numbers[window] = kept | fresh
-                self._rows[window] = {p: self._rows[window][p] for p in kept} | rows
+                self._rows[window] = {p: written[p] for p in kept} | rows
             self._numbers = numbers
         self._counted_to = to_ms
 
@@ -255,6 +254,10 @@ class Snapshotter(threading.Thread):
             if self.redis is None:
                 log.warning("snapshots do not reach Redis", reason=str(problem))
             self.redis = str(problem)
+
+
+def _with_devices(a: Active, many: int) -> Active:
+    return a if a.devices == many else a._replace(devices=many)
 
 
 def series(moment: Moment) -> dict[str, Any]:

@@ -165,14 +165,9 @@ def _numbers(active: Active | None) -> ActiveUser | None:
 
 
 def _fits(everyone: Everyone, person: str, wanted: str, state: str) -> bool:
-    member = everyone.directory.get(person, _UNKNOWN)
-    if state and member.state != ("" if state == "none" else state):
+    if state and everyone.directory.get(person, _UNKNOWN).state != ("" if state == "none" else state):
         return False
-    if not wanted or wanted in person.casefold():
-        return True
-    return any(wanted in i.casefold() for i in member.ids) or any(
-        wanted in i.casefold() or wanted in e for i, e in everyone.principals.get(person, ())
-    )
+    return wanted in everyone.words[person]
 
 
 def _user(everyone: Everyone, person: str, window: WindowName) -> User:

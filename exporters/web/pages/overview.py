@@ -22,8 +22,8 @@ from pipeline import clock
 
 PAGE = "/overview"
 SHOWN_SPEAKERS = 12
-# Whoever asks within the same second sees the same numbers; so many zones and windows are kept.
-SAME_MS = 1000
+# Whoever asks within the same seconds sees the same numbers, unless they have changed; so many zones and windows are kept.
+SAME_MS = 5000
 KEPT = 64
 NAMES: dict[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
@@ -29,19 +30,19 @@ NAMES: dict[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 
 
 class Lately:
-    """The part that moves, made once for all who look at the same moment.  Nothing in it is anybody's own."""
+    """The part that moves, made once for all who look at the same moment.  Nothing in it is anybody's own.  Used in the event loop."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._made: OrderedDict[tuple[Any, ...], str] = OrderedDict()
+        self._made: OrderedDict[tuple[Any, ...], asyncio.Task[str]] = OrderedDict()
 
-    def get(self, about: tuple[Any, ...], make: Callable[[], str]) -> str:
-        with self._lock:  # the others wait for the one who makes it
-            if about not in self._made:
-                self._made[about] = make()
-                while len(self._made) > KEPT:
-                    self._made.popitem(last=False)
-            return self._made[about]
+    async def get(self, about: tuple[Any, ...], make: Callable[[], str]) -> str:
+        """`make` runs in a thread; whoever comes meanwhile waits for it without holding another one."""
+        task = self._made.get(about)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._made[about] = asyncio.create_task(run_in_threadpool(make))
+            while len(self._made) > KEPT:
+                self._made.popitem(last=False)
+        return await asyncio.shield(task)  # one who goes away takes nothing from the others
 
 
 def routes(service: Service, views: Views) -> APIRouter:
@@ -73,7 +74,7 @@ def routes(service: Service, views: Views) -> APIRouter:
     def home() -> Response:
         return RedirectResponse(PAGE, 303)
 
-    def part(request: Request) -> str:
+    async def part(request: Request) -> str:
         moment = service.snapshots.moment
         about = (
             moment.version if moment else 0,
@@ -81,15 +82,16 @@ def routes(service: Service, views: Views) -> APIRouter:
             request.query_params.get("window", "")[:3],
             clock.now_ms() // SAME_MS,
         )
-        return lately.get(about, lambda: views.text(request, "_overview.html", percent=percent, **shown(request)))
+        return await lately.get(about, lambda: views.text(request, "_overview.html", percent=percent, **shown(request)))
 
     @pages.get(PAGE)
-    def page(request: Request) -> Response:
-        return views.page(request, "overview.html", window=window_of(request), part=Markup(part(request)))  # noqa: S704 - a template made it
+    async def page(request: Request) -> Response:
+        shared = Markup(await part(request))  # noqa: S704 - a template made it
+        return await run_in_threadpool(views.page, request, "overview.html", window=window_of(request), part=shared)
 
     @pages.get(f"{PAGE}/numbers")
-    def numbers(request: Request) -> Response:
-        return views.answer(part(request))
+    async def numbers(request: Request) -> Response:
+        return views.answer(await part(request))
 
     return pages
 

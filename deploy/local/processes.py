@@ -16,7 +16,8 @@ from pipeline.errors import ConfigError
 
 log = logs.logger("stack")
 
-QUICK_SECONDS = 10.0
+# A slow machine takes ten seconds to start a service and to see that it cannot run.
+QUICK_SECONDS = 30.0
 QUICK_FAILURES = 5
 LOG_BYTES = 20 << 20
 # Below every system's own range for outgoing connections: one of those must not take a port between our look and the server's start.

@@ -149,7 +149,7 @@ def test_deaths_at_every_step_and_a_sleeper_that_wakes_change_nothing(system, st
             system.produce(stream.lines(15))
             return process.poll() is not None
 
-        eventually(feed_until_dead, seconds=60)
+        eventually(feed_until_dead, seconds=120)
         assert process.returncode == -signal.SIGKILL, f"{step}: {process.returncode}"
         kills += 1
     assert kills >= 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import queue
 import tempfile
 from collections.abc import Iterable
 from itertools import cycle
@@ -72,7 +73,10 @@ def run(rate: int, seconds: int, users: int, days: int, viewers: int) -> None:
             after = process.cpu_times()
             resident = process.memory_info().rss // 1_000_000
             behind = _gauge(stack.url, "activity_snapshot_behind_seconds")
-            seen["viewers' numbers"] = numbers.get(timeout=READY_SECONDS)
+            try:
+                seen["viewers' numbers"] = numbers.get(timeout=60)
+            except queue.Empty:
+                raise Unavailable("those who look on ended before their time; what they said stands above") from None
             for other in others:
                 other.join()
         used = after.user + after.system - before.user - before.system

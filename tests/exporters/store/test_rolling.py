@@ -84,3 +84,22 @@ def test_late_events_are_added_up_once_and_not_at_every_look(store, monkeypatch)
         found, _ = world.look()
         assert found == world.reports()
     assert ran.count("recent") == 1
+
+
+def test_a_late_event_makes_looks_dear_only_until_the_windows_move(store, monkeypatch):
+    world = World(store, 8)
+    hot, rows = [], store.rows
+
+    def noted(query, **parameters):
+        hot.append(parameters.get("hot"))
+        return rows(query, **parameters)
+
+    monkeypatch.setattr(store, "rows", noted)
+    for age in (0, 5 * HOT_MS):
+        world.change(age)
+        world.look()
+    world.now += QUARTER_MS
+    world.look()
+    end = edges(WINDOWS[0], world.now)[1]
+    assert [h == at(end - HOT_MS) for h in hot[1:]] == [False, True]
+    assert hot[1] < hot[0]

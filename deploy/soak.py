@@ -11,11 +11,12 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -121,30 +122,42 @@ def trouble(syncs: Syncs, server: Child, broker: Child, rng: random.Random) -> G
                 yield
 
 
-def run(minutes: float, rate: int) -> None:
-    rng = random.Random(7)  # noqa: S311 - the same troubles each time
+class Scene(NamedTuple):
+    stack: Stack
+    server: Child
+    target: dict[str, Any]
+    syncs: Syncs
+
+
+@contextmanager
+def scene(settings: str = "") -> Iterator[Scene]:
+    """Kafka, an S3 server and a destination there; `settings` are lines of TOML.  Nothing of it is left."""
     with (
         tempfile.TemporaryDirectory(prefix="activity-soak-") as directory,
         Stack(Path(directory), servers_only=True) as stack,
     ):
-        server = s3_server(stack.data)
-        target = make_target(stack.data)
-        settings = f"session_timeout_seconds = {SESSION_SECONDS}\n"
-        (stack.data / "activity.toml").write_text(settings + written(target, PACE))
-        syncs = Syncs(stack.data)
+        server, syncs = s3_server(stack.data), Syncs(stack.data)
         try:
-            for _ in range(SYNCS):
-                syncs.start()
-            sent = _send(stack.settings(), rate, minutes, syncs, trouble(syncs, server, stack.child("kafka"), rng))
-            began = clock.monotonic()
-            _settle(stack.settings(), syncs, sent)
-            settled = clock.monotonic() - began
-            syncs.stop()
-            found = verified(stack.data, target)
+            target = make_target(stack.data)
+            (stack.data / "activity.toml").write_text(settings + written(target, PACE))
+            yield Scene(stack, server, target, syncs)
         finally:
             for process in syncs.running:
                 process.kill()
             server.stop(10)
+
+
+def run(minutes: float, rate: int) -> None:
+    rng = random.Random(7)  # noqa: S311 - the same troubles each time
+    with scene(f"session_timeout_seconds = {SESSION_SECONDS}\n") as (stack, server, target, syncs):
+        for _ in range(SYNCS):
+            syncs.start()
+        sent = _send(stack.settings(), rate, minutes, syncs, trouble(syncs, server, stack.child("kafka"), rng))
+        began = clock.monotonic()
+        _settle(stack.settings(), syncs, sent)
+        settled = clock.monotonic() - began
+        syncs.stop()
+        found = verified(stack.data, target)
     half = len(syncs.resident) // 2
     show({
         "minutes": minutes, "events per second": rate, "events sent": sent, "events in the bucket": found.events, "objects": found.objects, **syncs.done,
@@ -218,45 +231,33 @@ def _delivered(told: desk.Desk) -> int:
 
 def outage(seconds: int, rate: int) -> None:
     """The S3 server is away for so long while events go on arriving."""
-    with (
-        tempfile.TemporaryDirectory(prefix="activity-outage-") as directory,
-        Stack(Path(directory), servers_only=True) as stack,
-    ):
-        server = s3_server(stack.data)
-        target = make_target(stack.data)
-        (stack.data / "activity.toml").write_text(written(target, PACE))
-        syncs = Syncs(stack.data)
-        try:
-            syncs.start()
-            with Sender(stack.settings()) as sender, desk.following(stack.settings()) as told:
-                arrivals = Arrivals(sender, rate, int(rate * (CALM_SECONDS + seconds + SETTLE_SECONDS)))
-                behind: list[int] = []
+    with scene() as (stack, server, target, syncs):
+        syncs.start()
+        with Sender(stack.settings()) as sender, desk.following(stack.settings()) as told:
+            arrivals = Arrivals(sender, rate, int(rate * (CALM_SECONDS + seconds + SETTLE_SECONDS)))
+            behind: list[int] = []
 
-                def go_on(until: float) -> None:
-                    while clock.monotonic() < until:
-                        arrivals.send_due()
-                        behind.append(arrivals.sent - _delivered(told))
-                        syncs.look()
+            def go_on(until: float) -> None:
+                while clock.monotonic() < until:
+                    arrivals.send_due()
+                    behind.append(arrivals.sent - _delivered(told))
+                    syncs.look()
 
-                go_on(clock.monotonic() + CALM_SECONDS)
-                usual = max(behind[len(behind) // 2 :])
-                server.stop(5)
-                go_on(clock.monotonic() + seconds)
-                server.start()
-                back, before, most = clock.monotonic(), _delivered(told), behind[-1]
-                while behind[-1] > usual:
-                    if clock.monotonic() > back + SETTLE_SECONDS:
-                        raise Unavailable(f"still {behind[-1]} events behind {SETTLE_SECONDS:.0f} s after the outage")
-                    go_on(clock.monotonic() + TICK_SECONDS)
-                took, delivered = clock.monotonic() - back, _delivered(told) - before
-                sent = arrivals.sent
-            _settle(stack.settings(), syncs, sent)
-            syncs.stop()
-            found = verified(stack.data, target)
-        finally:
-            for process in syncs.running:
-                process.kill()
-            server.stop(10)
+            go_on(clock.monotonic() + CALM_SECONDS)
+            usual = max(behind[len(behind) // 2 :])
+            server.stop(5)
+            go_on(clock.monotonic() + seconds)
+            server.start()
+            back, before, most = clock.monotonic(), _delivered(told), behind[-1]
+            while behind[-1] > usual:
+                if clock.monotonic() > back + SETTLE_SECONDS:
+                    raise Unavailable(f"still {behind[-1]} events behind {SETTLE_SECONDS:.0f} s after the outage")
+                go_on(clock.monotonic() + TICK_SECONDS)
+            took, delivered = clock.monotonic() - back, _delivered(told) - before
+            sent = arrivals.sent
+        _settle(stack.settings(), syncs, sent)
+        syncs.stop()
+        found = verified(stack.data, target)
     show({
         "seconds away": seconds, "events per second": rate, "events usually behind, at most": usual, "events behind at its end": most,
         "seconds until live again": round(took, 1), "events delivered per second meanwhile": round(delivered / took),

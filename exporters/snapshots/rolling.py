@@ -55,7 +55,6 @@ class Rolling:
         if not self._begun:
             self._store.run("forget_days", service=self._service)
             self._store.run("forget_spans", service=self._service)
-            self._store.run("forget_recent", service=self._service)
         for day in sorted(self._settled - set(days)):
             self._store.run("unsettle", service=self._service, day=day)
             self._settled.discard(day)

@@ -68,6 +68,8 @@ def of_person(
 ) -> tuple[list[str], bool]:
     """The newest documents of the user whom `p` names, as of the moment of `everyone`, and whether there are more."""
     principals = everyone.meant(p.user)
+    if not principals:
+        return [], False
     rows = service.store.rows(
         "person_sign_ins",
         ids=[id_ for id_, _ in principals],
@@ -77,7 +79,7 @@ def of_person(
         types=list(types),
         limit=limit + 1,
     )
-    found = [document for (document,) in rows] if principals else []
+    found = [document for (document,) in rows]
     return found[:limit], len(found) > limit
 
 

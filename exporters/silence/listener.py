@@ -81,19 +81,21 @@ class Listener(threading.Thread):
         return sorted(found, key=lambda f: (not f[1], f[0].kind, (f[0].name or f[0].id).casefold(), f[0].id))
 
     def _listen(self) -> None:
-        consumer = KafkaConsumer(
-            bootstrap_servers=self._settings.kafka.split(","),
-            client_id=f"{self._settings.app_id}-listener",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            reconnect_backoff_max_ms=2000,
-            fetch_max_wait_ms=100,
+        consumer = quick(
+            KafkaConsumer(
+                bootstrap_servers=self._settings.kafka.split(","),
+                client_id=f"{self._settings.app_id}-listener",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                reconnect_backoff_max_ms=2000,
+                fetch_max_wait_ms=100,
+            )
         )
         try:
             tps = [TopicPartition(n, p) for n in self._roles for p in sorted(consumer.partitions_for_topic(n) or ())]
             if not tps:
                 return
-            quick(consumer).assign(tps)
+            consumer.assign(tps)
             each = max(1, RECORDS_PER_LOOK // len(tps))
             ends: Position = consumer.end_offsets(tps)
             begins: Position = consumer.beginning_offsets(tps)

@@ -172,16 +172,18 @@ class Projector(threading.Thread):
                 if role == topics.AUTHENTICATIONS.role:
                     progress.verdicts = Verdicts(decode_authentications)
                 self._progress[TopicPartition(name, number)] = progress
-        consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","),
-            client_id=f"{settings.app_id}-projector",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-            reconnect_backoff_max_ms=2000,
+        consumer = quick(
+            KafkaConsumer(
+                bootstrap_servers=settings.kafka.split(","),
+                client_id=f"{settings.app_id}-projector",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=100,
+                reconnect_backoff_max_ms=2000,
+            )
         )
         try:
-            quick(consumer).assign(list(self._progress))
+            consumer.assign(list(self._progress))
             for tp, progress in self._progress.items():
                 back = progress.verdicts.recall_from(progress.next) if progress.verdicts is not None else progress.next
                 consumer.seek(tp, back)

@@ -29,23 +29,24 @@ FETCH_BYTES = 512 << 10
 
 def events_consumer(settings: Settings, *, group: str | None, client: str) -> Any:
     """Reads sources.  Positions come from the log of cuts alone, so nothing here ever resets or commits one by itself."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.kafka.split(","),
-        client_id=client,
-        group_id=group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        allow_auto_create_topics=False,
-        session_timeout_ms=int(settings.session_timeout_seconds * 1000),
-        heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 5),
-        # Everything that was fetched, always: this client parks the rest of a partition that is paused half read, and may never take it up again.
-        max_poll_records=1_000_000_000,
-        fetch_max_bytes=FETCH_BYTES,
-        fetch_max_wait_ms=100,
-        reconnect_backoff_max_ms=2000,
-        metrics_enabled=False,
+    return quick(
+        KafkaConsumer(
+            bootstrap_servers=settings.kafka.split(","),
+            client_id=client,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            session_timeout_ms=int(settings.session_timeout_seconds * 1000),
+            heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 5),
+            # Everything that was fetched, always: this client parks the rest of a partition that is paused half read, and may never take it up again.
+            max_poll_records=1_000_000_000,
+            fetch_max_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=100,
+            reconnect_backoff_max_ms=2000,
+            metrics_enabled=False,
+        )
     )
-    return quick(consumer)
 
 
 @dataclass(frozen=True, slots=True)

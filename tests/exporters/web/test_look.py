@@ -75,8 +75,8 @@ def test_axe_finds_nothing_and_nothing_sticks_out(filled, system, browser, look)
             judge(address)
         for address, link in DETAILS:
             page.goto(system.stack.url + address)
-            page.locator(link).first.click()
-            page.wait_for_load_state()
+            with page.expect_navigation():
+                page.locator(link).first.click()
             judge(f"{address} {link}")
         context.clear_cookies()
         page.goto(system.stack.url + "/login")

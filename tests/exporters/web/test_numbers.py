@@ -210,5 +210,6 @@ def test_the_overview_is_complete_without_javascript(api, recent, visit):
     page = visit("/overview", script=False)
     totals = api.get("/api/v1/snapshots/active").json()["totals"]
     assert int("".join(filter(str.isdigit, page.inner_text("#active-24h")))) == totals["active_users"]
-    page.click("nav.pills >> text=30 days")
+    with page.expect_navigation():
+        page.click("nav.pills >> text=30 days")
     assert page.locator("#top tbody tr").count() == 10

@@ -100,7 +100,8 @@ def test_bytes_are_shown_without_becoming_anything(api, refused, visit):
         if r["bytes"] == len(RIGHT_TO_LEFT) and r["at"] >= refused and r["reason"] == "not_json"
     )
     page = visit("/rejects?reason=not_json")
-    page.click(f"text={hostile}")
+    with page.expect_navigation():
+        page.click(f"text={hostile}")
     text = page.inner_text("pre.bytes >> nth=0")
     assert r'{"hello":"\u202eevil<script>alert(1)</script>\u0000\u001b[31m"}' in text
     page.click("#dump-title")

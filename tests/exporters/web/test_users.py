@@ -119,13 +119,16 @@ def test_the_page_of_sign_ins_exports_exactly_what_it_shows(system, api, recent,
     shown = int("".join(filter(str.isdigit, page.inner_text("#count"))))
     rows = page.locator("#sign-ins tbody tr").count()
     while page.locator("#next").count():
-        page.click("#next")
+        with page.expect_navigation():
+            page.click("#next")
         rows += page.locator("#sign-ins tbody tr").count()
     assert rows == shown
-    page.click("#export")
+    with page.expect_navigation():
+        page.click("#export")
     assert page.input_value("#result") == "failure"
     assert page.is_checked("[name=preset][value=custom]")
-    page.click("text=Generate >> nth=-1")
+    with page.expect_navigation():
+        page.click("text=Generate >> nth=-1")
     run = re.search(r"asked=(\w+)", page.url)[1]
     assert eventually(
         lambda: (r := api.get(f"/api/v1/reports/{run}").json())["state"] == "ready" and r["rows"] == shown
@@ -134,7 +137,8 @@ def test_the_page_of_sign_ins_exports_exactly_what_it_shows(system, api, recent,
 
 def test_a_users_page_says_who_reset_their_mfa(api, recent, visit):
     page = visit("/users?search=mfa%40corp")
-    page.click("text=mfa@corp.example.com")
+    with page.expect_navigation():
+        page.click("text=mfa@corp.example.com")
     assert "helpdesk@corp.example.com" in page.inner_text("#mfa")
     assert "Laptop" in page.inner_text("#history")
 

@@ -107,6 +107,10 @@ def make(settings: Settings) -> Worker:
         gc.freeze()
         await flusher.run()
 
+    @app.on_before_shutdown.connect
+    async def end(*_: Any, **__: Any) -> None:
+        await flusher.end()
+
     return app
 
 

@@ -50,6 +50,7 @@ class Flusher:
         self._refused: list[tuple[TP, Any, Rejected]] = []
         self._kick, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
+        self._turn, self._over = asyncio.Lock(), False
         self._swept = self._watched = self._idled = self._flushed = time.monotonic()
         self._progress: dict[TP, tuple[int, float]] = {}
         self._quality: dict[str, deque[tuple[int, int]]] = {}
@@ -96,8 +97,11 @@ class Flusher:
                     continue
                 self._kick.clear()
                 self._flushed = now
-                self._keep_house(now)
-                await self._flush()
+                async with self._turn:
+                    if self._over:
+                        return
+                    self._keep_house(now)
+                    await self._flush()
                 if now - self._watched >= WATCH_SECONDS:
                     self._watched = now
                     await self._watch_progress(now)
@@ -115,6 +119,11 @@ class Flusher:
                     exit_code=EXIT_FLUSH,
                 )
             )
+
+    async def end(self) -> None:
+        """Before a graceful stop takes the producer away.  All that was applied is durable by then; no idle ledger may begin."""
+        async with self._turn:
+            self._over = True
 
     async def _flush(self) -> None:
         held, refused = self._held, self._refused

@@ -1,11 +1,17 @@
-"""A worker that kills itself the n-th time it passes a named step: `python -m tests.live.dying_worker DATA STEP N`."""
+"""A worker that kills itself the n-th time it passes a named step: `python -m tests.live.dying_worker DATA STEP N`.
+
+With the step `slow-stop` it does not die; its producer takes half a second to close, as it does with a broker that answers late.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
 
 from pipeline import app, console, settings
 from pipeline.engine import steps, table
@@ -26,6 +32,14 @@ def main() -> None:
     table._batches = lambda producer, rows: [
         b for i in range(0, len(rows), 20) for b in whole(producer, rows[i : i + 20])
     ]
+    if wanted == "slow-stop":
+        close = AIOKafkaProducer.stop
+
+        async def stop(producer: AIOKafkaProducer) -> None:
+            await asyncio.sleep(0.5)
+            await close(producer)
+
+        AIOKafkaProducer.stop = stop
     app.main(settings.load(data))
 
 

@@ -102,6 +102,14 @@ def test_many_idle_periods_and_rebalances_change_no_cell(system):
         last.wait()
 
 
+def test_a_worker_that_is_asked_to_stop_in_its_idleness_stops_cleanly(system):
+    workers = Workers(system)
+    process, log = workers.start("slow-stop"), Changelog(system)
+    eventually(lambda: log.grew() >= IDLE_PERIODS, seconds=120)
+    process.terminate()
+    assert workers.dies(process) == 0
+
+
 def test_an_idle_ledger_moves_past_control_records_and_the_account_stays_exact(system):
     workers = Workers(system)
     process = workers.start()

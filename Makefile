@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Every start of a process would compile its libraries anew where the environment says that nothing may be kept of that.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup browser versitygw demo test up check lock docs chaos-reports chaos-sync simulate chaos bench soak

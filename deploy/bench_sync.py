@@ -21,7 +21,7 @@ import psutil
 
 from deploy.bench import machine, show
 from deploy.local import s3
-from deploy.local.processes import Child, free_port
+from deploy.local.processes import Child, free_ports
 from deploy.local.stack import Stack
 from exporters.sinks import clients
 from exporters.sinks.opening import open_sink
@@ -217,7 +217,7 @@ def written(target: dict[str, Any], pace: dict[str, float]) -> str:
 
 def s3_server(data: Path) -> Child:
     (data / "s3").mkdir(exist_ok=True)
-    ports = {name: free_port(0) for name in s3.PORTS}
+    ports = free_ports(dict.fromkeys(s3.PORTS, 0))
     (data / "s3-ports.json").write_text(json.dumps(ports))
     child = Child("s3", s3.command(data / "s3", ports), data / "logs" / "s3.log")
     child.start()

@@ -1,8 +1,16 @@
 """What every test gets."""
 
 import logging
+import os
 
 from hypothesis import settings
+
+from deploy.local import processes
+
+# Tests side by side start servers at the same moment: each side has ports of its own.
+side = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+sides = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+processes.PORTS = processes.PORTS[side::sides]
 
 # The client repeats itself while a broker is away; a failed test must stay readable.
 logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)

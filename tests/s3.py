@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from deploy.local import s3
 from deploy.local.kafka import cache
-from deploy.local.processes import Child, free_port
+from deploy.local.processes import Child, free_port, free_ports
 from exporters.sinks.target import BucketTarget, KeyPair
 from tests.live.system import eventually
 
@@ -75,7 +75,7 @@ def _running(server: Server, command: list[str], home: Path):
 
 @contextmanager
 def seaweed(home: Path):
-    ports = {name: free_port() for name in s3.PORTS}
+    ports = free_ports(dict.fromkeys(s3.PORTS, 0))
     command = s3.command(home, ports)
     with _running(Server("seaweed", f"http://127.0.0.1:{ports['s3.port']}", home / s3.KEYS), command, home) as server:
         yield server

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +25,18 @@ LOG_BYTES = 20 << 20
 PORTS = range(15_000, 30_000)
 
 
-def free_port(preferred: int = 0) -> int:
+def free_ports(preferred: Mapping[str, int]) -> dict[str, int]:
+    """A port for each name, none twice: the preferred one (0: any) if it is free.  Raises ConfigError."""
+    chosen: dict[str, int] = {}
+    for name, port in preferred.items():
+        chosen[name] = free_port(port, but=chosen.values())
+    return chosen
+
+
+def free_port(preferred: int = 0, but: Collection[int] = ()) -> int:
     """A port of 127.0.0.1 that nobody listens on: the preferred one if it is free.  Raises ConfigError."""
     for port in (preferred, *random.sample(PORTS, 100)):
-        if port and _free(port):
+        if port and port not in but and _free(port):
             return port
     raise ConfigError(f"no free port between {PORTS.start} and {PORTS.stop}; stop something that listens there")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from deploy.local import kafka, s3
-from deploy.local.processes import Child, free_port
+from deploy.local.processes import Child, free_port, free_ports
 from exporters.client import Client
 from exporters.sinks import clients
 from exporters.sinks.target import BucketTarget, DirectoryTarget
@@ -138,12 +138,8 @@ class Stack:
         port = self._port if self._port is not None else remembered.get("reports", 0)
         if self._port and free_port(self._port) != self._port:
             raise ConfigError(f"port {self._port} is in use; choose another with --port")
-        ports = {
-            name: free_port(remembered.get(name, 0)) for name in ("kafka", "controller", "redis", "mail", "worker")
-        }
-        ports["reports"] = free_port(port)
-        if self._s3:
-            ports |= {name: free_port(remembered.get(name, 0)) for name in s3.PORTS}
+        names = ("kafka", "controller", "redis", "mail", "worker", *(s3.PORTS if self._s3 else ()))
+        ports = free_ports({"reports": port} | {name: remembered.get(name, 0) for name in names})
         self._write("ports.json", ports)
         self.endpoints = {
             "kafka": given.kafka or f"127.0.0.1:{ports['kafka']}",

@@ -16,6 +16,15 @@ def child(tmp_path, program):
     return Child("worker", [sys.executable, "-c", program], tmp_path / "worker.log")
 
 
+def test_no_port_is_given_twice(monkeypatch):
+    few = range(processes.PORTS.start, processes.PORTS.start + 110)
+    monkeypatch.setattr(processes, "PORTS", few)
+    preferred = {"first": few[7], "second": few[7]} | dict.fromkeys(map(str, range(40)), 0)
+    ports = processes.free_ports(preferred)
+    assert len(set(ports.values())) == len(preferred) == len(ports)
+    assert set(ports.values()) <= set(few)
+
+
 def test_several_quick_failures_in_a_row_give_up_and_name_the_last_words(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "QUICK_FAILURES", 3)
     failing = child(tmp_path, "import sys; sys.exit('activity: the port is taken; choose another')")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import zlib
@@ -17,10 +16,8 @@ import pytest
 import redis
 
 from deploy.local.stack import Stack
-from pipeline.engine.steps import Step
 from pipeline.errors import Problem
 from tests.live.system import System, eventually
-from tests.live.workers import Workers
 from tests.streams import Stream
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("system")]
@@ -131,55 +128,6 @@ def test_what_cannot_be_is_one_clear_line(system, arguments, code, says):
     done = system.activity(*arguments)
     assert done.returncode == code
     assert says in done.stderr
-
-
-@pytest.mark.chaos
-def test_deaths_at_every_step_and_a_sleeper_that_wakes_change_nothing(system, stream):
-    workers = Workers(system)
-    kills = 0
-    for n, step in enumerate([*Step, *Step, *Step]):
-        system.produce(stream.lines(400))
-        if step in (Step.FENCED, Step.STARTED, Step.COMMITTED):
-            count = 1
-        else:
-            count = 1 + n % 2
-        process = workers.start(step.value, count)
-
-        def feed_until_dead(process=process):
-            system.produce(stream.lines(15))
-            return process.poll() is not None
-
-        eventually(feed_until_dead, seconds=120)
-        assert process.returncode == -signal.SIGKILL, f"{step}: {process.returncode}"
-        kills += 1
-    assert kills >= 20
-    sleeper = workers.start()
-    system.produce(stream.lines(500))
-    eventually(lambda: checks_lag(system) == 0)
-    sleeper.send_signal(signal.SIGSTOP)
-    successor = workers.start()
-    system.produce(stream.lines(500))
-    eventually(lambda: checks_lag(system) == 0)
-    sleeper.send_signal(signal.SIGCONT)
-    second = workers.start()
-    system.produce(stream.lines(500))
-    try:
-        system.agrees(system.oracle(stream.accounts()), WINDOWS[:2])
-        second.terminate()
-        assert workers.dies(second) == 0
-        system.produce(stream.lines(500))
-        system.agrees(system.oracle(stream.accounts()), WINDOWS[:1])
-    finally:
-        for process in (sleeper, successor, second):
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-
-def checks_lag(system):
-    from deploy import check as checks
-
-    return checks.check(system.settings).worker_lag
 
 
 def test_broker_and_service_die_redis_is_emptied_and_the_store_is_rebuilt(tmp_path):

@@ -225,7 +225,7 @@ class Lane:
     @property
     def resting(self) -> bool:
         """Whether it is paused and has finished, or has to put off, what it had begun."""
-        done = isinstance(self._effect, cuts.Next) and not self._markers and not self._manifest_due()
+        done = isinstance(self._effect, cuts.Next) and not self._markers and not self._manifest_due(None)
         return self._paused and (done or self.problem is not None)
 
     def stop(self) -> None:
@@ -421,11 +421,12 @@ class Lane:
             self.stop()
         if self._markers:
             return self._markers.pop(0)
-        if self._manifest_due():
+        # One that begins elsewhere is of a range that somebody else has cut meanwhile.
+        batch = self._batch if self._batch is not None and self._batch.first == first else None
+        if self._manifest_due(batch):
             begin, through = self.chain.unaccounted
             hour = max(keys.hour_of(clock.now_ms()), self.chain.manifest_hour)
             return Manifest(begin, through, hour, clock.now_ms())
-        batch = self._batch if self._batch is not None and self._batch.first == first else None
         if self._stopping and (batch is None or batch.empty):
             self.done = True
         elif not self._paused:
@@ -475,14 +476,14 @@ class Lane:
         self._held_back = False
         self._hold(back=True)
 
-    def _manifest_due(self) -> bool:
+    def _manifest_due(self, batch: Batch | None) -> bool:
         begin, through = self.chain.unaccounted
         if not self._paused and keys.hour_of(clock.now_ms()) > self.chain.manifest_hour:
             return True
         if through == begin:
             return False
         silent = clock.monotonic() - self._manifest_at >= self._delivery.destination.manifest_seconds
-        ending = self._paused or (self._stopping and (self._batch is None or self._batch.empty))
+        ending = self._paused or (self._stopping and (batch is None or batch.empty))
         return silent or ending or len(self.chain.entries) >= MANIFEST_ENTRIES
 
     def _ripe(self, batch: Batch) -> bool:

@@ -1,0 +1,89 @@
+"""Two owners of one partition at once, each step of theirs in a chosen order."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from deploy.local.stack import Stack
+from exporters.sync import cuts, verify
+from exporters.sync.batches import Place
+from exporters.sync.destinations import parse
+from exporters.sync.door import Door
+from exporters.sync.kafka import CutLog, TopicPartition, bounds, events_consumer
+from exporters.sync.lane import Delivery, Lane
+from pipeline import topics
+from tests.live.system import Servers, eventually
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("lanes")]
+
+TP = TopicPartition("activity.authentications", 0)
+EVENTS = 20
+
+
+class Owner:
+    """A lane with clients of its own; it moves only when it is told to."""
+
+    def __init__(self, settings, destination, work):
+        self.consumer = events_consumer(settings, group=None, client="lane")
+        self.consumer.assign([TP])
+        self.log = CutLog(settings, topics.SYNC.name(prefix=settings.topic_prefix, app=settings.app_id))
+        self.delivery = Delivery(
+            name="two", destination=destination, settings=settings, door=Door(destination.target), log=self.log, work=work,
+            bounds=lambda tp: bounds(self.consumer, [tp])[tp], commit=lambda *_: None, start=lambda _tp, begin, _end: begin, delivered=lambda _: None,
+        )  # fmt: skip
+        self.lane = Lane(self.delivery, TP, Place("authentication", "5eed0000", 0), self.consumer, None)
+
+    def move(self):
+        for records in self.log.poll(20).values():
+            self.lane.read(records)
+        for records in self.consumer.poll(timeout_ms=20).values():
+            self.lane.take(records, lambda _tp: 0)
+        while self.lane.turn():
+            pass
+
+    def until(self, what):
+        eventually(what, look=self.move)
+
+    @property
+    def rests(self):
+        return isinstance(self.lane._effect, cuts.Next)
+
+    def close(self):
+        self.log.close()
+        self.consumer.close(autocommit=False)
+        self.delivery.door.close()
+
+
+@pytest.fixture
+def servers(tmp_path):
+    with Servers(Stack(tmp_path / "data", servers_only=True)) as running:
+        yield running
+
+
+def test_who_stops_last_tells_in_a_manifest_what_another_delivered_before_him(servers, tmp_path):
+    user = {"id": "1", "email": "user@example.com"}
+    for number in range(EVENTS):
+        event = {"id": str(number), "time": "2026-03-27T10:00:00Z", "action": {"type": "reauth", "user": user}}
+        servers.producer.send(TP.topic, partition=0, value=json.dumps(event).encode())
+    servers.producer.flush()
+    target = {"kind": "directory", "path": str(tmp_path / "objects")}
+    destination = parse("two", {"target": target, "idle_seconds": 600, "age_seconds": 600})
+    with ThreadPoolExecutor(2) as work:
+        first, last = Owner(servers.settings, destination, work), Owner(servers.settings, destination, work)
+        try:
+            for owner in (first, last):
+                owner.until(lambda owner=owner: owner.lane.can_cut and owner.lane._batch.records == EVENTS)
+            first.lane.cut_now()
+            first.until(lambda: first.lane.chain.through == EVENTS and first.rests)
+            first.lane.close()  # killed: it says nothing more
+            last.lane.stop()
+            last.until(lambda: last.lane.done)
+        finally:
+            first.close()
+            last.close()
+    found = verify.Verifier(verify.Directory(str(tmp_path / "objects"))).run()
+    assert found.problems == []
+    assert [told["end"] for told in found.chains.values()] == [EVENTS]

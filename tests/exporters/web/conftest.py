@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from exporters.access import keys
 from exporters.client import Client
@@ -20,7 +19,6 @@ from tests.streams import Stream
 
 # The European change to summer time lies inside.
 START = int(datetime(2026, 3, 25, tzinfo=UTC).timestamp() * 1000)
-QUICK = {"resultTypes": ["violations"], "preload": False}
 SCREENS = Path(__file__).parents[2] / ".artifacts" / "screens"
 
 
@@ -172,10 +170,3 @@ def visit(system, browser, request):
             page.screenshot(path=SCREENS / f"{request.node.name}-{number}.png".replace("/", "_"), full_page=True)
         context.close()
     assert errors == []
-
-
-def problems(page, **options):
-    """What axe finds, one line each."""
-    # Every page has the same list of four hundred zones: looked at once, on the forms below.
-    found = Axe().run(page, context={"exclude": [["#zone"]]}, options=QUICK | options).response["violations"]
-    return [f"{page.url}: {v['id']}: {v['help']}: {[n['html'][:200] for n in v['nodes']][:3]}" for v in found]

@@ -34,7 +34,8 @@ def main() -> int:
                 child.kill()
                 child.wait()
             break
-    return 0 if stopping["signal"] else child.returncode
+    # However it says that it was asked to stop; but one that was killed meanwhile had not finished.
+    return 0 if stopping["signal"] and child.returncode != -signal.SIGKILL else child.returncode
 
 
 if __name__ == "__main__":

@@ -109,8 +109,7 @@ class Child:
             return False
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(seconds)
-            return True
+            return self.process.wait(seconds) == 0
         except subprocess.TimeoutExpired:
             if self.process.stdin is not None:
                 self.process.stdin.close()

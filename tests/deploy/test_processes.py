@@ -54,3 +54,18 @@ def test_one_failure_is_only_a_restart(tmp_path):
     finally:
         once.stop(1)
     assert once.process.poll() is not None
+
+
+@pytest.mark.parametrize(
+    ("answer", "clean"), [("sys.exit(143)", True), ("os.kill(os.getpid(), signal.SIGKILL)", False)]
+)
+def test_one_that_is_killed_while_it_stops_did_not_stop_cleanly(tmp_path, answer, clean):
+    ready = tmp_path / "ready"
+    program = f"""import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: {answer})
+pathlib.Path({str(ready)!r}).touch()
+time.sleep(600)"""
+    stopping = child(tmp_path, program)
+    stopping.start()
+    eventually(ready.exists)
+    assert stopping.stop(60) is clean

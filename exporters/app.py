@@ -15,6 +15,9 @@ from pipeline import broker, logs
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
+# Longer than the minute for which proxies keep a connection: a request on its way must not meet one that we have just closed.
+KEPT_OPEN_SECONDS = 75
+
 
 def main(settings: Settings) -> None:
     """Serve until a signal.  Raises ConfigError."""
@@ -57,6 +60,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             forwarded_allow_ips=settings.trusted_proxies or None,
             server_header=False,
             timeout_graceful_shutdown=2,
+            timeout_keep_alive=KEPT_OPEN_SECONDS,
         )
     )
 

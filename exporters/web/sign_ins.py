@@ -63,24 +63,35 @@ def page(service: Service, p: Parameters, *, after: Place | None, limit: int) ->
     return [row[4] for row in rows[:limit]], place
 
 
+class History(NamedTuple):
+    """Documents, newest first; `more` if there are more than the newest."""
+
+    newest: list[str]
+    more: bool
+    kept: list[str]
+
+
 def of_person(
-    service: Service, everyone: Everyone, p: Parameters, *, limit: int, types: Sequence[str] = ()
-) -> tuple[list[str], bool]:
-    """The newest documents of the user whom `p` names, as of the moment of `everyone`, and whether there are more."""
+    service: Service, everyone: Everyone, p: Parameters, *, limit: int, kept: Sequence[str], kept_from_ms: int
+) -> History:
+    """What happened to the user whom `p` names, as of the moment of `everyone`; the `kept` types go back to an earlier instant."""
     principals = everyone.meant(p.user)
     if not principals:
-        return [], False
-    rows = service.store.rows(
-        "person_sign_ins",
-        ids=[id_ for id_, _ in principals],
-        principals=principals,
-        a=p.from_ms,
-        b=p.to_ms,
-        types=list(types),
-        limit=limit + 1,
+        return History([], False, [])
+    rows = list(
+        service.store.rows(
+            "person_sign_ins",
+            ids=[id_ for id_, _ in principals],
+            principals=principals,
+            a=p.from_ms,
+            b=p.to_ms,
+            kept=list(kept),
+            kept_a=kept_from_ms,
+            limit=limit + 1,
+        )
     )
-    found = [document for (document,) in rows]
-    return found[:limit], len(found) > limit
+    newest = [document for at, _, document in rows if at >= p.from_ms]
+    return History(newest[:limit], len(newest) > limit, [document for _, is_kept, document in rows if is_kept][:limit])
 
 
 def read(text: str) -> SignIn:

@@ -88,10 +88,10 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
     def one(request: Request, user: str) -> Response:
         person = detail(service, user)
         p = sign_ins.parameters(service, {"preset": "30d", "user": person.user_email[:1000]})
-        everyone = newest(service).everyone
-        history, more = sign_ins.of_person(service, everyone, p, limit=HISTORY)
         quarter = sign_ins.parameters(service, {"preset": "90d", "user": person.user_email[:1000]})
-        audit, _ = sign_ins.of_person(service, everyone, quarter, limit=HISTORY, types=MFA)
+        lately = sign_ins.of_person(
+            service, newest(service).everyone, p, limit=HISTORY, kept=MFA, kept_from_ms=quarter.from_ms
+        )
         return views.page(
             request,
             "user.html",
@@ -99,9 +99,9 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
             names=NAMES,
             percent=percent,
             parse=parse,
-            history=[sign_ins.read(t) for t in history],
-            more=more,
-            mfa=[sign_ins.read(t) for t in audit],
+            history=[sign_ins.read(t) for t in lately.newest],
+            more=lately.more,
+            mfa=[sign_ins.read(t) for t in lately.kept],
             export=sign_ins.export_link(p),
             degraded=service.unhealthy(),
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import queue
 import tempfile
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import cycle
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -44,6 +45,8 @@ PAGES = {
 PAGE_PAUSE_SECONDS, API_PAUSE_SECONDS = 0.1, 0.04
 READY_SECONDS = 600
 
+Seen = dict[str, list[float]]  # milliseconds of every answer, by what was asked
+
 
 def run(rate: int, seconds: int, users: int, days: int, viewers: int) -> None:
     with tempfile.TemporaryDirectory(prefix="activity-bench-") as directory:
@@ -55,30 +58,22 @@ def run(rate: int, seconds: int, users: int, days: int, viewers: int) -> None:
             settings = stack.settings()
             process = _inner(stack.child("reports").process)
             _until_ready(stack, settings)
-            # Processes of their own: what is measured must not wait for those who make it slow.
-            apart = multiprocessing.get_context("spawn")
-            sending, looking, numbers = apart.Event(), apart.Event(), apart.Queue()
-            # A little longer than what is measured, so that there is no end in it.
-            others = (
-                apart.Process(target=_send, args=(settings, rate, seconds + 15, sending), daemon=True),
-                apart.Process(target=_look, args=(settings, seconds + 10, viewers, looking, numbers), daemon=True),
-            )
-            for other, begun in zip(others, (sending, looking), strict=True):
-                other.start()
-                if not begun.wait(READY_SECONDS):
-                    raise Unavailable("those who send events or look on did not begin")
-            clock.pause(10)
-            before = process.cpu_times()
-            seen = asyncio.run(_measure(settings, seconds, users))
-            after = process.cpu_times()
-            resident = process.memory_info().rss // 1_000_000
-            behind = _gauge(stack.url, "activity_snapshot_behind_seconds")
-            try:
-                seen["viewers' numbers"] = numbers.get(timeout=60)
-            except queue.Empty:
-                raise Unavailable("those who look on ended before their time; what they said stands above") from None
-            for other in others:
-                other.join()
+            cookie = _sign_in(settings)
+            with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as apart:
+                sending = apart.submit(_send, settings, rate, seconds + 20)
+                looking = apart.submit(_look, settings, cookie, seconds + 10, viewers)
+                clock.pause(10)
+                before = process.cpu_times()
+                asking = (
+                    apart.submit(_read_pages, settings, cookie, seconds, users),
+                    apart.submit(_ask_snapshots, settings, seconds),
+                )
+                seen = asking[0].result() | asking[1].result()
+                after = process.cpu_times()
+                resident = process.memory_info().rss // 1_000_000
+                behind = _gauge(stack.url, "activity_snapshot_behind_seconds")
+                seen |= looking.result()
+                sending.result()
         used = after.user + after.system - before.user - before.system
         bench.show({
             "users": users, "days": days, "rollups in the store": rows, "events per second": rate, "seconds": seconds,
@@ -133,81 +128,104 @@ def _until_ready(stack: Stack, settings: Settings) -> None:
     stack.wait(READY_SECONDS, "the snapshots", ready)
 
 
-def _send(settings: Settings, rate: int, seconds: int, begun: Any) -> None:
-    sending = Sending(settings, rate, Watch(settings), pace=1)
-    begun.set()
-    asyncio.run(sending.run(seconds, started_ms=clock.now_ms()))
+def _sign_in(settings: Settings) -> str:
+    """The cookie of a session."""
+    answer = httpx.get(Client(settings).link(), trust_env=False, timeout=60)
+    assert answer.status_code == 303, answer.text
+    return "; ".join(f"{name}={value}" for name, value in answer.cookies.items())
 
 
-def _look(settings: Settings, seconds: int, viewers: int, begun: Any, numbers: Any) -> None:
+# What follows runs in processes of its own: what is measured must not wait for those who make it slow.
+
+
+def _send(settings: Settings, rate: int, seconds: int) -> None:
+    asyncio.run(Sending(settings, rate, Watch(settings), pace=1).run(seconds, started_ms=clock.now_ms()))
+
+
+def _look(settings: Settings, cookie: str, seconds: int, viewers: int) -> Seen:
     """Browsers that show the overview, which asks for its numbers whenever they change."""
     seen: list[float] = []
 
-    async def viewer(browser: httpx.AsyncClient) -> None:
-        async with browser.stream("GET", "/events") as stream:
-            async for line in stream.aiter_lines():
-                if line == "event: numbers":
-                    seen.append(await _timed(browser, "/overview/numbers?window=24h"))  # noqa: PERF401 - kept when it is ended
+    async def viewer() -> None:
+        stream, browser = (Line(settings, {"Cookie": cookie}) for _ in range(2))
+        async for line in stream.lines("/events"):
+            if line == b"event: numbers\n":
+                seen.append(await browser.get("/overview/numbers?window=24h"))  # noqa: PERF401 - kept when it is ended
 
     async def look() -> None:
-        async with _client(settings) as browser:
-            await _sign_in(browser, settings)
-            lookers = [asyncio.create_task(viewer(browser)) for _ in range(viewers)]
-            begun.set()
-            await asyncio.wait(lookers, timeout=seconds) if lookers else await asyncio.sleep(seconds)
-            if any(looker.done() for looker in lookers):
-                raise Unavailable("a stream of events ended")
-            for looker in lookers:
-                looker.cancel()
-            await asyncio.gather(*lookers, return_exceptions=True)
+        lookers = [asyncio.create_task(viewer()) for _ in range(viewers)]
+        await asyncio.sleep(seconds)
+        for looker in lookers:
+            if looker.done():
+                raise Unavailable("the event stream of a viewer ended") from looker.exception()
+            looker.cancel()
+        await asyncio.gather(*lookers, return_exceptions=True)
 
     asyncio.run(look())
-    numbers.put(seen)
+    return {"viewers' numbers": seen}
 
 
-async def _measure(settings: Settings, seconds: int, users: int) -> dict[str, list[float]]:
-    """Milliseconds of every answer by what was asked."""
-    seen: dict[str, list[float]] = {name: [] for name in (*PAGES, "snapshot API")}
-    until = clock.monotonic() + seconds
-    async with _client(settings) as browser:
-        await _sign_in(browser, settings)
+def _read_pages(settings: Settings, cookie: str, seconds: int, users: int) -> Seen:
+    seen: Seen = {name: [] for name in PAGES}
 
-        async def pages() -> None:
-            n = 0
-            while clock.monotonic() < until:
-                for name, path in PAGES.items():
-                    n += 1
-                    seen[name].append(await _timed(browser, path.format(n=n * 37 % users)))
-                    await asyncio.sleep(PAGE_PAUSE_SECONDS)
+    async def read() -> None:
+        browser, until, n = Line(settings, {"Cookie": cookie}), clock.monotonic() + seconds, 0
+        while clock.monotonic() < until:
+            for name, path in PAGES.items():
+                n += 1
+                seen[name].append(await browser.get(path.format(n=n * 37 % users)))
+                await asyncio.sleep(PAGE_PAUSE_SECONDS)
 
-        async def program() -> None:
-            windows, headers = cycle(("24h", "7d", "30d")), _token(settings)
-            while clock.monotonic() < until:
-                path = f"/api/v1/snapshots/active?window={next(windows)}"
-                seen["snapshot API"].append(await _timed(browser, path, headers=headers))
-                await asyncio.sleep(API_PAUSE_SECONDS)
-
-        await asyncio.gather(pages(), program())
+    asyncio.run(read())
     return seen
 
 
-def _client(settings: Settings) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=settings.reports_url, trust_env=False, timeout=60, limits=httpx.Limits(max_connections=None)
-    )
+def _ask_snapshots(settings: Settings, seconds: int) -> Seen:
+    seen: list[float] = []
+
+    async def ask() -> None:
+        program, until, windows = (
+            Line(settings, _token(settings)),
+            clock.monotonic() + seconds,
+            cycle(("24h", "7d", "30d")),
+        )
+        while clock.monotonic() < until:
+            seen.append(await program.get(f"/api/v1/snapshots/active?window={next(windows)}"))
+            await asyncio.sleep(API_PAUSE_SECONDS)
+
+    asyncio.run(ask())
+    return {"snapshot API": seen}
 
 
-async def _sign_in(browser: httpx.AsyncClient, settings: Settings) -> None:
-    answer = await browser.get(Client(settings).link())
-    assert answer.status_code == 303, answer.text
+class Line:
+    """A connection to the service, as bare as it can be: a full client takes longer over a snapshot than the service does."""
 
+    def __init__(self, settings: Settings, headers: dict[str, str]) -> None:
+        at = urlsplit(settings.reports_url)
+        self._host, self._port = at.hostname or "", at.port or 80
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in ({"Host": at.netloc} | headers).items())
+        self._ends: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-async def _timed(browser: httpx.AsyncClient, path: str, **options: Any) -> float:
-    """Milliseconds until the whole answer was there."""
-    began = clock.monotonic()
-    answer = await browser.get(path, **options)
-    answer.raise_for_status()
-    return (clock.monotonic() - began) * 1000
+    async def get(self, path: str) -> float:
+        """Milliseconds until the whole answer was there."""
+        began = clock.monotonic()
+        reader, head = await self._ask(path)
+        await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
+        return (clock.monotonic() - began) * 1000
+
+    async def lines(self, path: str) -> AsyncIterator[bytes]:
+        """The lines of an answer without end, among those of its chunks."""
+        reader, _ = await self._ask(path)
+        while line := await reader.readline():
+            yield line
+
+    async def _ask(self, path: str) -> tuple[asyncio.StreamReader, bytes]:
+        reader, writer = self._ends = self._ends or await asyncio.open_connection(self._host, self._port)
+        writer.write(f"GET {path} HTTP/1.1\r\n{self._headers}\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 200 " not in head.partition(b"\r\n")[0]:
+            raise Unavailable(f"{path} was answered with {head.partition(bytes([13]))[0].decode()}")
+        return reader, head
 
 
 def _token(settings: Settings) -> dict[str, str]:

@@ -119,6 +119,11 @@ class Census:
         return Everyone(self._directory, self._principals, self._named, self._words, last, windows)
 
     @property
+    def principals(self) -> int:
+        """How many ids and e-mails are known."""
+        return len(self._seen)
+
+    @property
     def behind(self) -> bool:
         """Whether something old has changed that is not read again yet."""
         return self._stale

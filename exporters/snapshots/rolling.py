@@ -1,9 +1,9 @@
 """The numbers of each person over rolling windows, seconds old, without adding up weeks of quarter hours each time.
 
 A day of UTC in which nothing changed lately is *settled*: added up once per principal in the table `days`, and the settled days that lie wholly in a
-window once more in the table `spans`.  Of the other days, what lies before a moment called *hot* is added up in the table `recent`.  A window is its span,
-its recent part and the fragments from hot on.  A change in a settled day unsettles it first, and one before hot moves hot back to it; so a window always
-equals the report over it.
+window once more in the table `spans`.  These, and of the other days what lies before a moment called *hot*, are added up in the table `recent`.  A window
+is its recent part and the fragments from hot on.  A change in a settled day unsettles it first, and one before hot moves hot back to it; so a window
+always equals the report over it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
+
+import msgspec
 
 from exporters.reports.columns import Active
 from exporters.snapshots.shapes import at
@@ -94,8 +96,7 @@ class Rolling:
             hot=at(self._hot),
             b=at(windows[0][1]),
             everybody=only is None,
-            ids=[id_ for id_, _ in only or ()],
-            principals=list(only or ()),
+            principals=msgspec.json.encode(only or []).decode(),
         )
         people: list[dict[str, Active]] = [{} for _ in windows]
         for window, *row in rows:

@@ -46,8 +46,8 @@ Ends = dict[str, dict[int, int]]
 MARKS = 600
 # Between the looks at the store the processor belongs to others at least as long as a look took.
 REST = 1.0
-# So many ids and e-mails at most are looked up by themselves; more of them are not found faster than everybody is.
-FEW = 2_000
+# So large a part of all principals is looked up by itself; more of them are not found faster than everybody is.
+FEW = 0.5
 
 
 class Moment(NamedTuple):
@@ -221,7 +221,7 @@ class Snapshotter(threading.Thread):
         """
         windows = [edges(w, now) for w in WINDOWS]
         to_ms = windows[0][1]
-        everybody = to_ms != self._counted_to or changed.accounts or len(changed.seen) > FEW
+        everybody = to_ms != self._counted_to or changed.accounts or len(changed.seen) > FEW * self._census.principals
         people = {} if everybody else self._census.people(changed.seen)
         only = None if everybody else [name for names in people.values() for name in names]
         of_devices = (to_ms - self._settings.device_days * DAY_MS, to_ms)

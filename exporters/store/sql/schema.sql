@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS spans (
   last_access Int64, client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
 ) ENGINE = MergeTree PARTITION BY (service, window) ORDER BY (id, email);
 
--- What lies in each rolling window before a moment and in no settled day, added up per principal.
+-- What lies in each rolling window before a moment, added up per principal.
 CREATE TABLE IF NOT EXISTS recent (
   service String, window UInt32, id String, email String,
   success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt128, bytes_received UInt128, relay UInt64, p2p UInt64,

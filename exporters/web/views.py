@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class Views:
             "instant": words.instant,
             "iso": iso,
         }
-        self._templates.globals |= {"zones": cache(words.zones)}
+        self._templates.globals |= {"at": words.at, "zone_options": words.zone_options}
 
     def page(
         self,

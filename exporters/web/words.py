@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
+
+from markupsafe import Markup
+
+from pipeline.model.times import iso
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 
@@ -55,11 +60,23 @@ def length(ms: int) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
-def zones() -> list[tuple[str, list[str]]]:
+def at(ms: int, zone: str, *, seconds: bool = False) -> Markup:
+    """An instant in a zone, which shows its UTC when it is pointed at.  Not a macro: a page holds a hundred of them."""
+    shown, utc = instant(ms, zone, seconds=seconds), instant(ms, seconds=True)
+    return Markup(f'<time datetime="{iso(ms)}" title="{utc} UTC">{shown}</time>')  # noqa: S704 - digits alone
+
+
+@lru_cache(64)  # hundreds of lines on every page
+def zone_options(chosen: str) -> Markup:
     """The named zones by continent, for choosing."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {"UTC": ["UTC"]}
     for name in sorted(available_timezones()):
         area, _, place = name.partition("/")
         if place and area not in ("Etc", "SystemV", "US", "Canada", "Brazil", "Chile", "Mexico", "posix", "right"):
             groups.setdefault(area, []).append(name)
-    return [("UTC", ["UTC"]), *groups.items()]
+    option, group = Markup("<option{}>{}</option>"), Markup('<optgroup label="{}">{}</optgroup>')
+    selected = Markup(" selected")
+    return Markup("\n").join(
+        group.format(area, Markup("").join(option.format(selected if name == chosen else "", name) for name in names))
+        for area, names in groups.items()
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -15,8 +16,9 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 import pyarrow as pa
 import pyarrow.compute as pc
+from clickhouse_connect.driver.exceptions import DatabaseError
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, RequestError
 
 QUERIES = Path(__file__).with_name("sql")
 # ClickHouse refuses an insert that touches more than 100 partitions.
@@ -103,15 +105,32 @@ class Store:
             self._client().insert_arrow(table, rows)
 
     def rows(self, query: str, **parameters: Any) -> Iterator[tuple[Any, ...]]:
-        """Stream the rows of one of the query files."""
-        with self._client().query_rows_stream(
-            self._queries[query], parameters=parameters, settings=self._settings
-        ) as stream:
+        """Stream the rows of one of the query files.  Raises RequestError for one that takes too much memory."""
+        with (
+            self._within_memory(),
+            self._client().query_rows_stream(
+                self._queries[query], parameters=parameters, settings=self._settings
+            ) as stream,
+        ):
             yield from stream
 
     def run(self, statement: str, **parameters: Any) -> None:
-        """Run one of the query files that answers nothing."""
-        self._client().command(self._queries[statement], parameters=parameters, settings=self._settings)
+        """Run one of the query files that answers nothing.  Raises RequestError likewise."""
+        with self._within_memory():
+            self._client().command(self._queries[statement], parameters=parameters, settings=self._settings)
+
+    @contextmanager
+    def _within_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            if "MEMORY_LIMIT_EXCEEDED" not in str(error):
+                raise
+            allowed = self._settings["max_memory_usage"]
+            raise RequestError(
+                f"this takes more memory than one question to the report store may use (ACTIVITY_STORE_MEMORY_BYTES={allowed}); "
+                "ask for less, or raise it and start the reports service again"
+            ) from error
 
     def _client(self) -> Any:
         client = getattr(self._local, "client", None)

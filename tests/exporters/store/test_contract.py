@@ -15,7 +15,7 @@ import pytest
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND, Parameters, build
 from exporters.store import retention
 from exporters.store.store import QUERIES, Store
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, RequestError
 from tests.exporters.store.conftest import MEMORY
 from tests.exporters.store.rows import START, accounts, connections, positions, sign_ins
 
@@ -255,6 +255,18 @@ def test_each_kind_of_report_is_built_from_an_empty_store(store, tmp_path):
     for kind, rows in ((ACTIVE_KIND, 0), (INACTIVE_KIND, 0), (AUTHENTICATION_KIND, 0)):
         built = build(store, kind, ask, asked_at_ms=START * 1000, path=tmp_path / kind)
         assert built.written.rows == rows
+
+
+def test_a_question_that_takes_too_much_memory_says_so_and_what_to_do(store, url):
+    people = [{"id": str(n), "success": 1, "client_ips": [(f"10.0.{n % 256}.{n % 7}", 1)]} for n in range(30_000)]
+    store.insert("connections", connections(*people))
+    small = Store(url, memory_bytes=2_000_000)
+    window = {"a": datetime.fromtimestamp(START, UTC), "b": datetime.fromtimestamp(START + 900, UTC)}
+    with pytest.raises(RequestError, match="ACTIVITY_STORE_MEMORY_BYTES=2000000") as caught:
+        list(small.rows("active", **window, device_a=window["a"], device_b=window["b"]))
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(RequestError, match="ask for less"):
+        small.run("settle", service="x", **window)
 
 
 OPEN = """

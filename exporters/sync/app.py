@@ -37,14 +37,30 @@ def main(settings: Settings) -> None:
     """Deliver until a signal.  Raises ConfigError, or whatever ended a pump."""
     logs.configure(level=settings.log_level, json_lines=settings.log_json)
     settings.needs("kafka")
-    ending = threading.Event()
+    ending = Ending()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
+        signal.signal(number, ending)
     run(settings, ending)
 
 
-def run(settings: Settings, ending: threading.Event) -> None:
-    """Deliver until `ending` is set."""
+class Ending:
+    """What a signal's handler sets.  No event: the thread that the handler interrupts may hold its lock, and would then wait for itself for ever."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self, *_: object) -> None:
+        self._asked = True
+
+    def wait(self, seconds: float) -> bool:
+        """Whether an end was asked for, if need be after so long."""
+        if not self._asked:
+            clock.pause(seconds)
+        return self._asked
+
+
+def run(settings: Settings, ending: Ending | threading.Event) -> None:
+    """Deliver until `ending` says so."""
     structs.ready()
     house = House(settings)
     house.start()

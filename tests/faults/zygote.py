@@ -21,6 +21,7 @@ from exporters.sinks import multipart
 from exporters.sinks.clients import Timing
 from exporters.sinks.opening import open_sink
 from exporters.sync import lane, steps
+from exporters.sync.app import Ending
 from exporters.sync.destinations import parse
 from exporters.sync.pump import Pump
 from pipeline import settings as settings_module
@@ -32,9 +33,9 @@ NEVER = 1 << 30
 
 def _deliver(order: dict[str, Any]) -> None:
     """In the child: deliver until a signal, or until the step at which this one dies."""
-    ending = threading.Event()
+    ending = Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+        signal.signal(number, ending)
     left, lock = [order["passes"] if order["step"] else NEVER], threading.Lock()
 
     def stand(step: steps.Step) -> None:

@@ -93,7 +93,7 @@ class Rolling:
         rows = self._store.rows(
             "rolling",
             **which,
-            hot=at(self._hot),
+            a=at(self._hot),
             b=at(windows[0][1]),
             everybody=only is None,
             principals=msgspec.json.encode(only or []).decode(),
@@ -112,7 +112,7 @@ class Rolling:
         self._recent = None  # until it is done
         self._hot = min(windows[0][1] - HOT_MS, self._oldest)
         self._store.run("forget_recent", service=self._service)
-        self._store.run("recent", **which, hot=at(self._hot))
+        self._store.run("recent", **which, a=min(which["starts"]), b=at(self._hot), everybody=True, principals="[]")
         self._recent = which
 
     def _span(self, number: int, days: set[date]) -> None:

@@ -6,6 +6,7 @@ Parameters are always bound; the SQL stands in files beside this module.  One pr
 from __future__ import annotations
 
 import fcntl
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,11 @@ MONTHS_PER_INSERT = 90
 MONTHLY = {"connections": "bucket", "sign_ins": "time_ms", "sign_ins_of": "time_ms"}
 
 
+def _text(query: str) -> str:
+    """A query file with the files that it names as parts of it: `(@name)`."""
+    return re.sub(r"\(@(\w+)\)", lambda part: f"(\n{_text(part[1])})", (QUERIES / f"{query}.sql").read_text())
+
+
 class Store:
     """One client per thread: an engine's client is a locked handle."""
 
@@ -42,7 +48,7 @@ class Store:
         }
         self._local = threading.local()
         self._lock: IO[str] | None = None
-        self._queries = {p.stem: p.read_text() for p in QUERIES.glob("*.sql")}
+        self._queries = {p.stem: _text(p.stem) for p in QUERIES.glob("*.sql")}
 
     @classmethod
     def open(cls, url: str, *, memory_bytes: int) -> Store:

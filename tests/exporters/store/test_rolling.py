@@ -91,7 +91,7 @@ def test_a_late_event_makes_looks_dear_only_until_the_windows_move(store, monkey
     hot, rows = [], store.rows
 
     def noted(query, **parameters):
-        hot.append(parameters.get("hot"))
+        hot.append(parameters.get("a"))
         return rows(query, **parameters)
 
     monkeypatch.setattr(store, "rows", noted)

@@ -17,7 +17,6 @@ from exporters.web import words
 from exporters.web.forms import WORD
 from exporters.web.gate import ADMINS_BELOW
 from pipeline import clock
-from pipeline.model.times import iso
 from pipeline.model.windows import WindowError
 from pipeline.model.windows import zone as known_zone
 
@@ -54,7 +53,6 @@ class Views:
             "count": words.count,
             "length": words.length,
             "instant": words.instant,
-            "iso": iso,
         }
         self._templates.globals |= {"at": words.at, "zone_options": words.zone_options}
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 
+from exporters.reports.build import Parameters
 from exporters.snapshots.everyone import Census
 from exporters.snapshots.shapes import WINDOWS
 from exporters.store.changes import Changed
+from exporters.web import sign_ins as sign_ins_page
 from tests.exporters.store.rows import START, accounts, sign_ins
 
 pytestmark = pytest.mark.xdist_group("store")
@@ -26,15 +29,10 @@ def everyone(store):
 
 def of_person(store, everybody, who, limit=100):
     """All sign-ins of the last half minute, and the MFA resets of the last minute."""
-    principals = everybody.meant(who)
-    window = {"a": NOW + 30_000, "b": NOW + 60_000, "kept": ["mfa_reset"], "kept_a": NOW}
-    rows = list(
-        store.rows("person_sign_ins", ids=[i for i, _ in principals], principals=principals, **window, limit=limit)
-    )
-    if not principals:
-        return [], []
-    newest = [document for at, _, document in rows if at >= NOW + 30_000]
-    return newest[:limit], [document for _, kept, document in rows if kept][:limit]
+    p = Parameters(from_ms=NOW + 30_000, to_ms=NOW + 60_000, user=who)
+    service = SimpleNamespace(store=store)
+    found = sign_ins_page.of_person(service, everybody, p, limit=limit, kept=["mfa_reset"], kept_from_ms=NOW)
+    return found.newest, found.kept
 
 
 def of_report(store, who, limit=100):

@@ -64,11 +64,9 @@ def run(rate: int, seconds: int, users: int, days: int, viewers: int) -> None:
                 looking = apart.submit(_look, settings, cookie, seconds + 10, viewers)
                 clock.pause(10)
                 before = process.cpu_times()
-                asking = (
-                    apart.submit(_read_pages, settings, cookie, seconds, users),
-                    apart.submit(_ask_snapshots, settings, seconds),
-                )
-                seen = asking[0].result() | asking[1].result()
+                pages = apart.submit(_read_pages, settings, cookie, seconds, users)
+                snapshots = apart.submit(_ask_snapshots, settings, seconds)
+                seen = pages.result() | snapshots.result()
                 after = process.cpu_times()
                 resident = process.memory_info().rss // 1_000_000
                 behind = _gauge(stack.url, "activity_snapshot_behind_seconds")
@@ -184,11 +182,8 @@ def _ask_snapshots(settings: Settings, seconds: int) -> Seen:
     seen: list[float] = []
 
     async def ask() -> None:
-        program, until, windows = (
-            Line(settings, _token(settings)),
-            clock.monotonic() + seconds,
-            cycle(("24h", "7d", "30d")),
-        )
+        program, until = Line(settings, _token(settings)), clock.monotonic() + seconds
+        windows = cycle(("24h", "7d", "30d"))
         while clock.monotonic() < until:
             seen.append(await program.get(f"/api/v1/snapshots/active?window={next(windows)}"))
             await asyncio.sleep(API_PAUSE_SECONDS)

@@ -9,10 +9,11 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -23,6 +24,7 @@ from pipeline.intake.records import Sender
 from pipeline.topics import CONNECTIONS
 
 USERS = 10_000
+ROLLUPS = 12  # quarter hours in which a user is there, each day
 START_MS = 1_774_600_000_000
 
 
@@ -34,6 +36,28 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "load": os.getloadavg()[0],
     }
+
+
+class Resident(threading.Thread):
+    """The most memory that a process has while this is open, bytes."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self._over = threading.Event()
+        self.peak = 0
+
+    def run(self) -> None:
+        while not self._over.wait(0.02):
+            self.peak = max(self.peak, self._process.memory_info().rss)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
 
 
 def processor() -> str:

@@ -113,15 +113,14 @@ def bench_latency(
 
 @bench_app.command("report")
 def bench_report(
-    days: Annotated[
-        int, typer.Option("--days", min=1, max=3650, help="Days of 10,000 people, 12 rows each a day")
-    ] = 30,
-    users: Annotated[int, typer.Option("--users", min=1, help="Another number of people")] = 10_000,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="Days in which they are there")] = 30,
+    users: Annotated[int, typer.Option("--users", min=1, help="People")] = 10_000,
+    rollups: Annotated[int, typer.Option("--rollups", min=1, max=96, help="Rollups of each, a day")] = 12,
 ) -> None:
-    """How long the Active Users report takes.  Example: activity bench report --days 90"""
+    """How long the Active Users report takes, and how much memory.  Example: activity bench report --days 90"""
     from deploy import bench_report
 
-    bench_report.run(days, users)
+    bench_report.run(days, users, rollups)
 
 
 @bench_app.command("sync")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +13,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from exporters import documents
-from exporters.reports.columns import ACTIVE, INACTIVE, Active, Inactive
+from exporters.reports.columns import ACTIVE, INACTIVE
+from exporters.reports.people import People
 from exporters.store.store import Store
 
 BUCKET_MS = 900_000
@@ -62,10 +64,10 @@ def build(
 ) -> Built:
     """Make the file at `path`; `asked_at_ms` is when it was asked for, which is when active devices are counted.
 
-    `watch` is told of rows as they go into the file; what it raises ends the work.
+    `watch` is told of rows as they go into the file, and of none now and then before; what it raises ends the work.
     """
     name = file_name(kind, parameters)
-    pieces, notes = _pieces(store, kind, parameters, asked_at_ms)
+    pieces, notes = _pieces(store, kind, parameters, asked_at_ms, watch)
     inner = name.removesuffix(".gz") if parameters.gzip else None
     return Built(name, documents.write(path, _watched(pieces, watch), gzip_name=inner), notes)
 
@@ -88,32 +90,23 @@ def _day(ms: int, zone: str) -> str:
     return datetime.fromtimestamp(ms / 1000, ZoneInfo(zone)).strftime("%Y-%m-%d")
 
 
-def _pieces(store: Store, kind: str, p: Parameters, asked_at_ms: int) -> tuple[Iterable[tuple[bytes, int]], list[str]]:
+def _pieces(
+    store: Store, kind: str, p: Parameters, asked_at_ms: int, watch: Callable[[int], None]
+) -> tuple[Iterable[tuple[bytes, int]], list[str]]:
+    people = People(store, partial(watch, 0))
     if kind == ACTIVE_KIND:
         now = asked_at_ms - asked_at_ms % BUCKET_MS
-        rows = store.rows(
-            "active",
-            a=_at(p.from_ms),
-            b=_at(p.to_ms),
-            device_a=_at(now - p.device_days * DAY_MS),
-            device_b=_at(now + BUCKET_MS),
-        )
-        return documents.csv_lines(
-            [c.name for c in ACTIVE], _cells(ACTIVE, (Active(*r) for r in rows)), excel=p.excel
-        ), []
+        users = people.active((p.from_ms, p.to_ms), (now - p.device_days * DAY_MS, now + BUCKET_MS))
+        return documents.csv_lines([c.name for c in ACTIVE], _cells(ACTIVE, users), excel=p.excel), []
     if kind == INACTIVE_KIND:
-        known = next(store.rows("accounts"))[0]
+        known = bool(next(store.rows("accounts"))[0])
         notes = [f"inactive: last access before {p.days} x 24 hours before the instant asked about, or none"]
         if not known:
             notes.append(
                 "there is no directory: the population is everyone ever seen in an event; load one with `activity users import`"
             )
-        rows = store.rows("inactive", as_of=_at(p.as_of_ms), cut=p.as_of_ms - p.days * DAY_MS)
-        return documents.csv_lines(
-            [c.name for c in INACTIVE],
-            _cells(INACTIVE, (Inactive._make((*r, p.as_of_ms)) for r in rows)),
-            excel=p.excel,
-        ), notes
+        gone = people.inactive(p.as_of_ms, p.as_of_ms - p.days * DAY_MS, directory=known)
+        return documents.csv_lines([c.name for c in INACTIVE], _cells(INACTIVE, gone), excel=p.excel), notes
     rows = store.rows(
         "authentication",
         a=p.from_ms,
@@ -132,7 +125,3 @@ def _cells(columns: tuple[Any, ...], rows: Iterable[Any]) -> Iterator[list[str |
     makers = [c.of for c in columns]
     for row in rows:
         yield [make(row) for make in makers]
-
-
-def _at(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -6,12 +6,11 @@ An estimate chooses the lane, the share shown as done, and what a run costs its 
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.reports.queue import LONG, SHORT
 from exporters.reports.runs import Run
-from exporters.store.store import Store
+from exporters.store.store import Store, at
 
 # What takes longer than a person waits for goes to the long lane, which never has every slot.
 LONG_SECONDS = 20.0
@@ -36,7 +35,7 @@ class Estimates:
                 rows = self._store.rows("size_sign_ins", a=p.from_ms, b=p.to_ms)
             else:
                 a, b = (p.from_ms, p.to_ms) if run.kind == ACTIVE_KIND else (0, p.as_of_ms)
-                rows = self._store.rows("size_connections", a=_at(a), b=_at(b))
+                rows = self._store.rows("size_connections", a=at(a), b=at(b))
             return int(next(rows)[0])
         except Exception:
             return 0  # the build itself will say what is wrong with the store
@@ -54,7 +53,3 @@ class Estimates:
             return
         with self._lock:
             self._speed[kind] += NEW * (size / max(seconds, 0.001) - self._speed[kind])
-
-
-def _at(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -99,7 +99,7 @@ class Making:
     def _watch(self, rows: int) -> None:
         if self._stop.is_set():
             raise Abandoned
-        if not self._rows:
+        if rows and not self._rows:
             reach(Step.HALF_WRITTEN)
         self._rows += rows
         self.tell()

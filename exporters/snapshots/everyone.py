@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from exporters.reports.columns import Active, Inactive
-from exporters.snapshots.shapes import WindowName, at
+from exporters.snapshots.shapes import WindowName
 from exporters.store.changes import Changed
-from exporters.store.store import Store
+from exporters.store.store import Store, at
 from pipeline import clock
 
 # Reading the whole history costs; while events of past months come in it is read again at most this often per second it took.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from exporters.snapshots.shapes import at
 from exporters.store.changes import BUCKET_SECONDS, Changed
-from exporters.store.store import Store
+from exporters.store.store import Store, at
 
 DAY_SECONDS = 86_400
 Outcome = tuple[str, str, str]  # type, result, reason

@@ -15,9 +15,8 @@ from typing import Any
 import msgspec
 
 from exporters.reports.columns import Active
-from exporters.snapshots.shapes import at
 from exporters.store.changes import Changed
-from exporters.store.store import Store
+from exporters.store.store import Store, at
 
 DAY_MS = 86_400_000
 DAY_SECONDS = 86_400

@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from heapq import nsmallest
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -27,11 +26,6 @@ TOP_USERS = 10
 def edges(window: WindowName, now_ms: int) -> tuple[int, int]:
     """[from, to) in UTC ms."""
     return preset_window(window, now_ms=now_ms, where=ZoneInfo("UTC"))
-
-
-def at(ms: int) -> datetime:
-    """As the store takes an instant."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 class Head(msgspec.Struct, kw_only=True, frozen=True):

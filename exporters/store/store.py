@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -143,6 +144,11 @@ class Store:
         if client is None:
             client = self._local.client = clickhouse_connect.get_client(dsn=self._url)
         return client
+
+
+def at(ms: int) -> datetime:
+    """As the store takes an instant."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _by_months(rows: pa.Table, column: str) -> Iterator[pa.Table]:

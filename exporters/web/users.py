@@ -12,8 +12,9 @@ import msgspec
 from exporters.reports.columns import Active, created
 from exporters.service import Service
 from exporters.snapshots.everyone import Everyone, Member
-from exporters.snapshots.shapes import WINDOWS, WindowName, active_row, at, edges, share
+from exporters.snapshots.shapes import WINDOWS, WindowName, active_row, edges, share
 from exporters.snapshots.snapshotter import Moment
+from exporters.store.store import at
 from exporters.web.api_numbers import ActiveUser, newest
 from pipeline import clock
 from pipeline.errors import RequestError

@@ -66,6 +66,24 @@ CREATE TABLE IF NOT EXISTS recent (
   last_access Int64, client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String))
 ) ENGINE = MergeTree PARTITION BY service ORDER BY (id, email);
 
+-- What reports that are being made have gathered, each in the order of the next step.  It is dropped with its report, or goes after two days.
+CREATE TABLE IF NOT EXISTS active_people (
+  report String, person String, last_access Int64,
+  success UInt64, failed_dns UInt64, failed_other UInt64, bytes_transferred UInt128, bytes_received UInt128, relay UInt64, p2p UInt64,
+  client_ips Map(LowCardinality(String), UInt64), devices Array(LowCardinality(String)), made DateTime('UTC') DEFAULT now()
+) ENGINE = MergeTree PARTITION BY report ORDER BY (report, person) TTL made + INTERVAL 2 DAY DELETE
+SETTINGS ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS inactive_people (
+  report String, person String, last_access Int64, member UInt8, state LowCardinality(String), created String, made DateTime('UTC') DEFAULT now()
+) ENGINE = MergeTree PARTITION BY report ORDER BY (report, person) TTL made + INTERVAL 2 DAY DELETE
+SETTINGS ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS inactive_users (
+  report String, last_access Int64, person String, state LowCardinality(String), created String, made DateTime('UTC') DEFAULT now()
+) ENGINE = MergeTree PARTITION BY report ORDER BY (report, last_access, person) TTL made + INTERVAL 2 DAY DELETE
+SETTINGS ttl_only_drop_parts = 1;
+
 CREATE TABLE IF NOT EXISTS positions (
   topic String, part UInt16, topic_id String, next UInt64, epoch Int64, ledger Int64, lost UInt64
 ) ENGINE = ReplacingMergeTree(next) ORDER BY (topic, part)

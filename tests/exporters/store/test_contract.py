@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pytest
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND, Parameters, build
+from exporters.reports.people import People
 from exporters.store import retention
 from exporters.store.store import QUERIES, Store
 from pipeline.errors import ConfigError, RequestError
@@ -22,19 +23,20 @@ from tests.exporters.store.rows import START, accounts, connections, positions, 
 pytestmark = pytest.mark.xdist_group("store")
 
 AT = datetime.fromtimestamp(START, UTC)
-# A value for each type that a query may bind.
+MARCH = (START * 1000, (START + 31 * 86_400) * 1000)
+DECADES = tuple(int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1000 for year in (1980, 2030))
+# A value for each type that a query may bind, and for one name.
 VALUES = {
-    "String": "x", "Int64": 0, "UInt32": 202601, "UInt64": 0, "DateTime('UTC')": AT, "Date": AT.date(), "Array(String)": ["x"], "Array(Date)": [AT.date()],
+    "String": "x", "Int64": 0, "UInt32": 202601, "UInt64": 1, "DateTime('UTC')": AT, "Date": AT.date(), "Array(String)": ["x"], "Array(Date)": [AT.date()],
     "Array(DateTime('UTC'))": [AT], "Array(Array(Date))": [[AT.date()]], "Bool": True,
-    "Array(Tuple(String, String))": [("x", "y")], "Identifier": "connections",
+    "Array(Tuple(String, String))": [("x", "y")], "Identifier": "connections", "gathered": "active_people",
 }  # fmt: skip
 NASTY = ("plain", "o'brien", 'say "hi"', "back\\slash\\", "tab\tnew\nline\r", "nul\0inside", "Jürgen Straße", "日本語", "🙂", "{who:String}", "%s", "'; DROP TABLE sign_ins; --", "\\'", "\\N", "null")  # fmt: skip
 
 
 def everything(store, **more):
-    """The Active Users query over March 2026."""
-    a, b = AT, datetime.fromtimestamp(START + 31 * 86_400, UTC)
-    return list(store.rows("active", **{"a": a, "b": b, "device_a": a, "device_b": b, **more}))
+    """The rows of the Active Users report over March 2026."""
+    return list(People(store).active(**{"window": MARCH, "devices": MARCH, **more}))
 
 
 def totals(store):
@@ -54,7 +56,10 @@ def merged(store):
 def test_each_query_runs_on_empty_tables(store, name):
     text = store._queries[name]
     assert ";" not in re.sub(r"--.*", "", text), "one statement each: the embedded engine runs all of them"
-    parameters = {parameter: VALUES[type_] for parameter, type_ in re.findall(r"\{(\w+):((?:[^{}])+)\}", text)}
+    parameters = {
+        parameter: VALUES.get(parameter, VALUES[type_])
+        for parameter, type_ in re.findall(r"\{(\w+):((?:[^{}])+)\}", text)
+    }
     first = re.sub(r"--.*", "", text).split()[0].upper()
     if first in ("SELECT", "WITH"):
         rows = list(store.rows(name, **parameters))
@@ -150,8 +155,7 @@ def test_devices_are_counted_in_their_own_window(store):
             {"id": "2", "success": 1, "devices": ["only later"], "bucket": START + 40 * 86_400},
         ),
     )  # fmt: skip
-    later = {"device_a": datetime.fromtimestamp(START + 35 * 86_400, UTC), "device_b": datetime.fromtimestamp(START + 50 * 86_400, UTC)}  # fmt: skip
-    [row] = everything(store, **later)
+    [row] = everything(store, devices=((START + 35 * 86_400) * 1000, (START + 50 * 86_400) * 1000))
     assert (row[0], row[2], row[9:]) == ("1", 1, (2, 1, ["a"]))
 
 
@@ -183,7 +187,7 @@ def test_one_insert_may_touch_more_months_than_the_engine_takes_at_once(store):
     at = [int(datetime(m // 12, m % 12 + 1, 15, tzinfo=UTC).timestamp()) for m in months]
     store.insert("connections", connections(*({"id": "1", "bucket": t, "success": 1} for t in at)))
     store.insert("sign_ins", sign_ins(*({"time_ms": t * 1000, "offset": n} for n, t in enumerate(at))))
-    [row] = everything(store, a=datetime(1980, 1, 1, tzinfo=UTC), b=datetime(2030, 1, 1, tzinfo=UTC))
+    [row] = everything(store, window=DECADES)
     assert row[2] == len(months) == 120
     asked = {"a": 0, "b": 2**62, "who": "", "folded": "", "type": "", "result": "", "reason": ""}
     assert len(list(store.rows("authentication", **asked))) == 120
@@ -206,8 +210,8 @@ def test_an_answer_that_nobody_reads_to_its_end_blocks_nothing(store):
     store.insert("connections", connections(*({"id": str(n), "success": 1} for n in range(30_000))))
     rows = store.rows("signed_in")
     rows.close()
-    answer = store.rows("active", a=AT, b=datetime(2026, 4, 1, tzinfo=UTC), device_a=AT, device_b=AT)
-    assert next(answer)[2] == 1
+    answer = People(store).active(MARCH, MARCH)
+    assert next(answer).success == 1
     answer.close()
     assert len(everything(store)) == 30_000
 
@@ -241,7 +245,7 @@ def test_old_months_are_dropped_whole_and_the_kept_ones_stay(store):
     now = int(datetime(2026, 1, 20, tzinfo=UTC).timestamp()) * 1000
     assert retention.drop(store, now_ms=now, months=0) == 0
     assert retention.drop(store, now_ms=now, months=2) == 3  # of connections, and of sign-ins in both orders
-    [row] = everything(store, a=datetime(1980, 1, 1, tzinfo=UTC), b=datetime(2030, 1, 1, tzinfo=UTC))
+    [row] = everything(store, window=DECADES)
     assert row[2] == 3
     assert retention.drop(store, now_ms=now, months=2) == 0
     store.insert("connections", connections({"id": "1", "bucket": at[0], "success": 1}))  # a late event
@@ -263,10 +267,11 @@ def test_a_question_that_takes_too_much_memory_says_so_and_what_to_do(store, url
     small = Store(url, memory_bytes=2_000_000)
     window = {"a": datetime.fromtimestamp(START, UTC), "b": datetime.fromtimestamp(START + 900, UTC)}
     with pytest.raises(RequestError, match="ACTIVITY_STORE_MEMORY_BYTES=2000000") as caught:
-        list(small.rows("active", **window, device_a=window["a"], device_b=window["b"]))
+        list(People(small).active(MARCH, MARCH))
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(RequestError, match="ask for less"):
         small.run("settle", service="x", **window)
+    small.close()
 
 
 OPEN = """

@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from exporters.reports.columns import Active
+from exporters.reports.people import People
 from exporters.snapshots.rolling import DAY_MS, HOT_MS, QUIET_MS, Rolling
-from exporters.snapshots.shapes import WINDOWS, at, edges
+from exporters.snapshots.shapes import WINDOWS, edges
 from exporters.store.changes import Changed
+from exporters.store.store import at
 from tests.exporters.store.rows import START, connections
 
 pytestmark = pytest.mark.xdist_group("store")
@@ -50,8 +51,8 @@ class World:
 
     def reports(self):
         return [
-            {row[0]: Active._make(row) for row in self.store.rows("active", a=a, b=b, device_a=a, device_b=b)}
-            for a, b in ([at(ms) for ms in edges(w, self.now)] for w in WINDOWS)
+            {user.person: user for user in People(self.store).active(window, window)}
+            for window in (edges(w, self.now) for w in WINDOWS)
         ]
 
 

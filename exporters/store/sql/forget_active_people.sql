@@ -1,0 +1,1 @@
+ALTER TABLE active_people DROP PARTITION {report:String}

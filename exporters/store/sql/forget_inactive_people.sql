@@ -1,0 +1,1 @@
+ALTER TABLE inactive_people DROP PARTITION {report:String}

@@ -1,0 +1,1 @@
+ALTER TABLE inactive_users DROP PARTITION {report:String}

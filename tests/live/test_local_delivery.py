@@ -75,9 +75,11 @@ def test_an_s3_server_of_its_own_is_a_real_one_with_keys_of_its_own(tmp_path):
             assert json.loads(keys.read_text())["secret"] not in (data / "endpoints.json").read_text()
             assert up.activity("ingest", str(SAMPLES / sample)).returncode == 0
             eventually(up.delivered, seconds=120)
+            _proved(target, keys, counts)
+            if len(counts) > 1:
+                continue
             looked = up.activity("sync", "test", "local", "--json")
             assert looked.returncode == 0, looked.stdout
-            _proved(target, keys, counts)
             assert up.activity("verify", "local").returncode == 0
             way = ("--endpoint-url", target["endpoint"], "--keys", str(keys))
             assert up.activity("verify", f"s3://{target['bucket']}", *way).returncode == 0

@@ -102,18 +102,19 @@ def make(service: Service) -> Described:
             headers["Allow"] = ", ".join(methods)
         return error(request, Refusal(problem.status_code, code, text), headers)
 
+    # Routes are looked through in this order: first what is asked for again and again.
+    app.include_router(live.routes(service))
+    app.include_router(overview.routes(service, views), dependencies=[genuine(service)])
     app.include_router(api.routes(service))
+    app.include_router(api_numbers.routes(service))
     app.include_router(api_access.routes(service))
     app.include_router(api_destinations.routes(service))
     app.include_router(api_schedules.routes(service))
-    app.include_router(api_numbers.routes(service))
     app.include_router(api_users.routes(service, orders))
     app.include_router(api_rejects.routes(service))
     app.include_router(api_silence.routes(service))
-    app.include_router(live.routes(service))
     for pages in (
         sign_in.routes(service, views),
-        overview.routes(service, views),
         users.routes(service, views, orders),
         sign_ins.routes(service, views),
         rejects.routes(service, views),

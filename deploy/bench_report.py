@@ -35,7 +35,7 @@ def run(days: int, users: int = USERS, rollups: int = ROLLUPS) -> None:
         home = Path(directory)
         store = Store.open(f"chdb://{home / 'store'}", memory_bytes=settings.store_memory_bytes)
         began = clock.monotonic()
-        with console.progress("filling the store", days) as advance:
+        with console.progress("filling the store", days * users) as advance:
             rows = fill(store, users=users, days=days, rollups=rollups, advance=advance)
         filled = clock.monotonic() - began
         until = START_MS + days * DAY_MS
@@ -82,8 +82,7 @@ def fill(
                 rows = rows.set_column(rows.schema.get_field_index(name), CONNECTIONS.field(name), column)
             store.insert("connections", rows)
             count += rows.num_rows
-            if first == 0:
-                advance(1)
+            advance(len(some))
     return count
 
 

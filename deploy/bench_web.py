@@ -87,7 +87,7 @@ def _fill(home: Path, users: int, days: int) -> int:
     settings = settings_module.load(home)
     store = Store.open(settings.store_url, memory_bytes=settings.store_memory_bytes)
     midnight = clock.now_ms() // DAY_MS * DAY_MS
-    with console.progress("filling the store", days) as advance:
+    with console.progress("filling the store", days * users) as advance:
         rows = bench_report.fill(store, users=users, days=days, start_ms=midnight - days * DAY_MS, advance=advance)
         for day in range(days):
             store.insert("sign_ins", _sign_ins(users, midnight - (day + 1) * DAY_MS))

@@ -76,6 +76,13 @@ def test_an_s3_server_of_its_own_is_a_real_one_with_keys_of_its_own(tmp_path):
             assert up.activity("ingest", str(SAMPLES / sample)).returncode == 0
             eventually(up.delivered, seconds=120)
             _proved(target, keys, counts)
+            listening = {
+                c.laddr.ip
+                for p in belonging_to(data)
+                for c in p.net_connections(kind="inet")
+                if c.status == psutil.CONN_LISTEN and "weed" in p.name()
+            }
+            assert listening == {"127.0.0.1"}
             if len(counts) > 1:
                 continue
             looked = up.activity("sync", "test", "local", "--json")
@@ -86,13 +93,6 @@ def test_an_s3_server_of_its_own_is_a_real_one_with_keys_of_its_own(tmp_path):
             gone = up.activity("verify", "s3://not-there", *way)
             assert (gone.returncode, gone.stderr.count("\n")) == (2, 1)
             assert "NoSuchBucket" in gone.stderr
-            listening = {
-                c.laddr.ip
-                for p in belonging_to(data)
-                for c in p.net_connections(kind="inet")
-                if c.status == psutil.CONN_LISTEN and "weed" in p.name()
-            }
-            assert listening == {"127.0.0.1"}
     assert counts[0] < counts[1], "what was delivered before is still there"
 
 

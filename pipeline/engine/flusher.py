@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import defaultdict, deque
 from typing import Any
 
 from faust.types import TP
@@ -37,6 +37,25 @@ WATCH_SECONDS = 5.0
 CATCH_UP_SECONDS = 1.0
 
 
+class Quality:
+    """The last records of a topic, by the lists they came in: with more than half of them rejected a producer sends something that we do not understand."""
+
+    def __init__(self) -> None:
+        self._lists: deque[tuple[int, int]] = deque()
+        self._records = self._refused = 0
+
+    def add(self, records: int, refused: int) -> bool:
+        """Whether more than half of the last ALARM_RECORDS are rejected.  Lists may be of one record each: nothing is added up anew."""
+        self._lists.append((records, refused))
+        self._records += records
+        self._refused += refused
+        while self._records - self._lists[0][0] >= ALARM_RECORDS:
+            records, refused = self._lists.popleft()
+            self._records -= records
+            self._refused -= refused
+        return self._records >= ALARM_RECORDS and 2 * self._refused > self._records
+
+
 class Flusher:
     """One per process.  `apply` is called by agents, `run` is the background task."""
 
@@ -53,7 +72,7 @@ class Flusher:
         self._turn, self._over = asyncio.Lock(), False
         self._swept = self._watched = self._idled = self._flushed = time.monotonic()
         self._progress: dict[TP, tuple[int, float]] = {}
-        self._quality: dict[str, deque[tuple[int, int]]] = {}
+        self._quality: dict[str, Quality] = defaultdict(Quality)
 
     async def apply(self, event: Any) -> None:
         """Apply one list; returns when there is room for the next.  The event is acknowledged by a later flush."""
@@ -225,15 +244,9 @@ class Flusher:
                 )
 
     def _watch_quality(self, topic: str, records: int, refused: int) -> None:
-        """More than half of the last 10,000 records rejected: a producer sends something that we do not understand."""
         self._metrics["activity_worker_records_total"].labels(topic, "rejected").inc(refused)
         self._metrics["activity_worker_records_total"].labels(topic, "judged").inc(records - refused)
-        recent = self._quality.setdefault(topic, deque())
-        recent.append((records, refused))
-        total = sum(n for n, _ in recent)
-        while recent and total - recent[0][0] >= ALARM_RECORDS:
-            total -= recent.popleft()[0]
-        alarm = total >= ALARM_RECORDS and 2 * sum(r for _, r in recent) > total
+        alarm = self._quality[topic].add(records, refused)
         gauge = self._metrics["activity_worker_reject_alarm"].labels(topic)
         if alarm and not gauge._value.get():
             log.error(

@@ -65,7 +65,7 @@ def make(settings: Settings) -> Worker:
         topic_disable_leader=True,
         producer_max_batch_size=1 << 20,
         producer_max_request_size=2 << 20,
-        producer_request_timeout=60.0,
+        producer_request_timeout=2 * settings.stall_seconds,  # then the flush has failed, and with it the process
         consumer_max_fetch_size=FETCH_BYTES,
         consumer_auto_offset_reset="earliest",
         stream_buffer_maxsize=64,

@@ -25,7 +25,9 @@ def refused(done):
     return line
 
 
-def test_a_changelog_that_is_deleted_and_made_again_under_a_worker_is_named(tmp_path):
+def test_a_changelog_that_is_deleted_and_made_again_under_a_worker_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACTIVITY_STALL_SECONDS", "5")
+    monkeypatch.setenv("ACTIVITY_SESSION_TIMEOUT_SECONDS", "2")
     stream = Stream(11, start_ms=int(datetime(2026, 3, 25, tzinfo=UTC).timestamp() * 1000))
     with System(tmp_path) as system:
         workers = Workers(system)

@@ -189,6 +189,8 @@ class Stack:
         if self._deliver is not None:
             self._add("sync", [sys.executable, "-m", "deploy.cli", "sync", "--data", str(self.data)])
         self.wait(START_SECONDS, "the reports service", lambda: _healthy(self.url))
+        for child in self._children:
+            child.proven = True
 
     def _destinations(self, given: Settings, ports: dict[str, int]) -> dict[str, Any]:
         """Those in the settings, and one of this machine's own unless there are some."""

@@ -42,6 +42,19 @@ def test_several_quick_failures_in_a_row_give_up_and_name_the_last_words(tmp_pat
     assert (tmp_path / "worker.log").read_text().count("the port is taken") == 3
 
 
+def test_what_refuses_to_run_at_all_is_asked_once_more_and_not_five_times(tmp_path):
+    refusing = child(tmp_path, "import sys; print('activity: choose another directory', file=sys.stderr); sys.exit(2)")
+    refusing.start()
+
+    def look():
+        refusing.look()
+        return False
+
+    with pytest.raises(ConfigError, match=r"ended with code 2 .*choose another directory"):
+        eventually(look, seconds=60)
+    assert (tmp_path / "worker.log").read_text().count("choose another directory") == 2
+
+
 def test_one_failure_is_only_a_restart(tmp_path):
     marker = tmp_path / "once"
     program = f"import pathlib,sys,time; p = pathlib.Path({str(marker)!r})\nif p.exists(): time.sleep(600)\np.touch(); sys.exit(3)"

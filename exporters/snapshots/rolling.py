@@ -25,7 +25,7 @@ QUIET_MS = 120_000
 # Hot is so long before the end of the windows: most events come within the hour.
 NEVER = 1 << 62
 HOT_MS = 3_600_000
-# So many days are settled between two looks at the numbers, once the first ones are there.
+# So many days are settled in one pass over the store, and at most between two looks once the first numbers are there.
 SETTLED_AT_ONCE = 4
 
 
@@ -62,12 +62,17 @@ class Rolling:
         quiet = [
             d for d in days if d not in self._settled and now_ms - self._touched.get(d, now_ms - QUIET_MS) >= QUIET_MS
         ]
-        for day in quiet if not self._begun else quiet[:SETTLED_AT_ONCE]:
-            self._store.run("unsettle", service=self._service, day=day)
-            start = _start(day)
-            self._store.run("settle", service=self._service, a=at(start), b=at(start + DAY_MS))
-            self._settled.add(day)
-            self._touched.pop(day, None)
+        if self._begun:
+            quiet = quiet[:SETTLED_AT_ONCE]
+        for start in range(0, len(quiet), SETTLED_AT_ONCE):
+            some = quiet[start : start + SETTLED_AT_ONCE]
+            for day in some:
+                self._store.run("unsettle", service=self._service, day=day)
+            a, b = at(_start(some[0])), at(_start(some[-1]) + DAY_MS)
+            self._store.run("settle", service=self._service, a=a, b=b, days=some)
+            self._settled.update(some)
+            for day in some:
+                self._touched.pop(day, None)
         self._begun = True
 
     def people(

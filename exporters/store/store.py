@@ -126,6 +126,11 @@ class Store:
         with self._within_memory():
             self._client().command(self._queries[statement], parameters=parameters, settings=self._settings)
 
+    def settle(self) -> None:
+        """Merge everything now that would be merged in time anyway, as it lies in a store of weeks."""
+        for table in ("connections", *(t for t in MONTHLY if t != "connections"), "accounts"):
+            self._client().command(f"OPTIMIZE TABLE {table} FINAL")
+
     @contextmanager
     def _within_memory(self) -> Iterator[None]:
         try:

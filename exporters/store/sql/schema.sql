@@ -8,6 +8,9 @@ CREATE TABLE IF NOT EXISTS connections (
 ) ENGINE = ReplacingMergeTree(version, deleted) PARTITION BY toYYYYMM(bucket) ORDER BY (kind, id, email, bucket, part, first)
 SETTINGS index_granularity = 1024, min_age_to_force_merge_seconds = 600, fsync_after_insert = 1, fsync_part_directory = 1;
 
+-- A month that nothing comes to any more becomes one part.  A month that grows must not: all of it would be written anew every ten minutes.
+ALTER TABLE connections MODIFY SETTING min_age_to_force_merge_on_partition_only = 1;
+
 CREATE TABLE IF NOT EXISTS sign_ins (
   time_ms Int64 CODEC(Delta, ZSTD(1)), event_id String, part UInt16, offset UInt64,
   id String, email String, type LowCardinality(String), result LowCardinality(String), reason LowCardinality(String), document String

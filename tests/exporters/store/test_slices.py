@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 
 import pytest
 
-from exporters.reports.columns import Active, Inactive
+from exporters.reports.columns import Inactive
 from exporters.reports.people import People
+from tests.exporters.store import plain
 from tests.exporters.store.rows import START, accounts, connections, sign_ins
 
 pytestmark = pytest.mark.xdist_group("store")
@@ -48,31 +48,17 @@ class World:
         store.insert("sign_ins", sign_ins(*self.signed))
         store.insert("accounts", accounts(*({"id": i, "email": e} for i, e in self.accounts.items())))
 
-    def person(self, row):
-        return self.accounts.get(row["id"]) or row.get("email") or row["id"]
-
     def active(self):
-        found = {}
-        for row in self.rows:
-            one = found.setdefault(self.person(row), {"last": 0, "ok": 0, "dns": 0, "counts": Counter(), "devices": set()})  # fmt: skip
-            if DEVICES[0] <= row["bucket"] < DEVICES[1]:
-                one["devices"].update(row["devices"])
-            if WINDOW[0] <= row["bucket"] < WINDOW[1]:
-                one["last"] = max(one["last"], row["last_access"])
-                one["ok"] += row["success"]
-                one["dns"] += row["failed_dns"]
-                one["counts"].update(dict(row["client_ips"]))
-        return [
-            Active(name, p["last"], p["ok"], p["dns"], 0, 0, 0, 0, 0, len(p["devices"]), len(p["counts"]), sorted(p["counts"], key=lambda a, c=p["counts"]: (-c[a], a)))
-            for name, p in sorted(found.items()) if p["last"] or p["ok"] + p["dns"]
-        ]  # fmt: skip
+        return plain.active(self.rows, self.accounts, WINDOW, DEVICES)
 
     def inactive(self):
         last = {}
         for row in self.rows:
             if row["bucket"] < AS_OF:
-                last[self.person(row)] = max(last.get(self.person(row), 0), row["last_access"])
-        members = {e or i for i, e in self.accounts.items()} or {self.person(r) for r in (*self.rows, *self.signed)}
+                name = plain.person(row, self.accounts)
+                last[name] = max(last.get(name, 0), row["last_access"])
+        every = (*self.rows, *self.signed)
+        members = {e or i for i, e in self.accounts.items()} or {plain.person(row, self.accounts) for row in every}
         state = "active" if self.accounts else ""
         gone = [(last.get(m, 0), m) for m in members if last.get(m, 0) < CUT * 1000]
         return [Inactive(name, at, state, "", AS_OF * 1000) for at, name in sorted(gone)]

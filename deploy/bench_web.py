@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +43,7 @@ PAGES = {
     "rejects": "/rejects",
     "reports": "/settings/reports",
 }
+THROUGH = re.compile(rb'data-complete-through="([0-9]+)"')
 PAGE_PAUSE_SECONDS, API_PAUSE_SECONDS = 0.1, 0.04
 READY_SECONDS = 600
 
@@ -61,8 +63,8 @@ def run(rate: int, seconds: int, users: int, days: int, viewers: int) -> None:
             cookie = _sign_in(settings)
             with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as apart:
                 sending = apart.submit(_send, settings, rate, seconds + 20)
-                looking = apart.submit(_look, settings, cookie, seconds + 10, viewers)
                 clock.pause(10)
+                looking = apart.submit(_look, settings, cookie, seconds, viewers)
                 before = process.cpu_times()
                 pages = apart.submit(_read_pages, settings, cookie, seconds, users)
                 snapshots = apart.submit(_ask_snapshots, settings, seconds)
@@ -93,6 +95,7 @@ def _fill(home: Path, users: int, days: int) -> int:
             store.insert("sign_ins", _sign_ins(users, midnight - (day + 1) * DAY_MS))
     accounts = [(str(100_000 + n), f"user{n}@example.com", "active", "2025-01-15", n, 0) for n in range(users)]
     store.insert("accounts", _table(accounts, ACCOUNTS))
+    store.settle()
     store.close()
     return rows
 
@@ -141,14 +144,13 @@ def _send(settings: Settings, rate: int, seconds: int) -> None:
 
 
 def _look(settings: Settings, cookie: str, seconds: int, viewers: int) -> Seen:
-    """Browsers that show the overview, which asks for its numbers whenever they change."""
+    """Browsers that show the overview, which gets its numbers whenever they change: how old these are when they come."""
     seen: list[float] = []
 
     async def viewer() -> None:
-        stream, browser = (Line(settings, {"Cookie": cookie}) for _ in range(2))
-        async for line in stream.lines("/events"):
-            if line == b"event: numbers\n":
-                seen.append(await browser.get("/overview/numbers?window=24h"))  # noqa: PERF401 - kept when it is ended
+        async for line in Line(settings, {"Cookie": cookie}).lines("/events?window=24h"):
+            if found := THROUGH.search(line):
+                seen.append(clock.now_ms() - int(found[1]))  # noqa: PERF401 - kept when it is ended
 
     async def look() -> None:
         lookers = [asyncio.create_task(viewer()) for _ in range(viewers)]
@@ -160,7 +162,7 @@ def _look(settings: Settings, cookie: str, seconds: int, viewers: int) -> Seen:
         await asyncio.gather(*lookers, return_exceptions=True)
 
     asyncio.run(look())
-    return {"viewers' numbers": seen}
+    return {"age of viewers' numbers": seen}
 
 
 def _read_pages(settings: Settings, cookie: str, seconds: int, users: int) -> Seen:
@@ -215,7 +217,7 @@ class Line:
             yield line
 
     async def _ask(self, path: str) -> tuple[asyncio.StreamReader, bytes]:
-        reader, writer = self._ends = self._ends or await asyncio.open_connection(self._host, self._port)
+        reader, writer = self._ends = self._ends or await asyncio.open_connection(self._host, self._port, limit=1 << 20)
         writer.write(f"GET {path} HTTP/1.1\r\n{self._headers}\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 200 " not in head.partition(b"\r\n")[0]:

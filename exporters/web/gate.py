@@ -93,7 +93,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        person = scope["person"] = self._who(request)
+        person = scope["person"] = who(self._service, request)
         begun = 0
 
         async def answer(message: MutableMapping[str, Any]) -> None:
@@ -120,15 +120,6 @@ class Gate:
         finally:
             # A redirect to the sign-in is a refusal; nobody is left of a request whose reader went away.
             self._note(request, refusal.status if refusal else begun or 499)
-
-    def _who(self, request: Request) -> Person | None:
-        access = self._service.access
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind:
-            return (access.local(token.strip()) or access.bearer(token.strip())) if kind.lower() == "bearer" else None
-        if request.url.path.startswith("/api/"):  # a cookie is sent by any site's page; a token is not
-            return None
-        return access.visitor(request.cookies.get(access.sessions.cookie, ""))
 
     def _refusal(self, request: Request, person: Person | None) -> Refusal | None:
         """What is not let through."""
@@ -200,6 +191,17 @@ _SIGN_IN = (
     "Sign in first: on this machine, `activity link` prints a link that signs you in. "
     "Programs send `Authorization: Bearer` with a token."
 )
+
+
+def who(service: Service, request: Request) -> Person | None:
+    """Who a request is from, as far as is known now."""
+    access = service.access
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind:
+        return (access.local(token.strip()) or access.bearer(token.strip())) if kind.lower() == "bearer" else None
+    if request.url.path.startswith("/api/"):  # a cookie is sent by any site's page; a token is not
+        return None
+    return access.visitor(request.cookies.get(access.sessions.cookie, ""))
 
 
 def person_of(request: Request) -> Person:

@@ -1,4 +1,4 @@
-"""What moves, as server-sent events: a page learns that something changed and asks for the part it shows."""
+"""What moves, as server-sent events: the overview gets its new numbers, a page of runs learns that it has to ask for them."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from exporters.access.people import Person
 from exporters.reports.progress import Progress
 from exporters.service import Service
-from exporters.web.gate import person_of
+from exporters.web.gate import person_of, who
+from exporters.web.pages.overview import Numbers
 
 # Proxies close silent connections after a minute.
 ALIVE_SECONDS = 20.0
-# Numbers change for everybody at once; their pages ask for them one after the other within so long.
+# Numbers change for everybody at once; they are sent to one after the other within so long.
 SPREAD_SECONDS = 1.0
 GOLDEN = 0.618034
 _turns = itertools.count()
 
 
-def routes(service: Service) -> APIRouter:
+def routes(service: Service, numbers: Numbers) -> APIRouter:
     live = APIRouter()
 
     @live.get("/events", include_in_schema=False)
     async def events(request: Request) -> StreamingResponse:
         return StreamingResponse(
-            _changes(service, person_of(request)), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            _changes(service, numbers, request), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
     return live
 
 
-async def _changes(service: Service, person: Person) -> AsyncIterator[str]:
+async def _changes(service: Service, numbers: Numbers, request: Request) -> AsyncIterator[str]:
+    """`?window=` is that of an overview.  The stream ends when its person may not look any longer."""
+    person, overview = person_of(request), "window" in request.query_params
     changed, loop = asyncio.Event(), asyncio.get_running_loop()
     turn = next(_turns) * GOLDEN % 1 * SPREAD_SECONDS
     what: set[str] = set()
@@ -54,24 +56,29 @@ async def _changes(service: Service, person: Person) -> AsyncIterator[str]:
 
     ends = [
         service.runs.journal.listen(tell("runs")),
-        service.snapshots.listen(tell("numbers")),
         service.watch.listen(lambda p: loop.call_soon_threadsafe(on_progress, p)),
     ]
+    if overview:
+        ends.append(service.snapshots.listen(tell("overview")))
     try:
         yield "retry: 2000\n\n"
         while True:
             try:
                 await asyncio.wait_for(changed.wait(), ALIVE_SECONDS)
             except TimeoutError:
+                if overview:  # its numbers are older now
+                    what.add("overview")
                 yield ": alive\n\n"
-                continue
             changed.clear()
             news = sorted(what)
             what.clear()
-            if news == ["numbers"]:
+            if news == ["overview"]:
                 await asyncio.sleep(turn)
+            if who(service, request) != person:
+                return
             for event in news:
-                yield f"event: {event}\ndata: changed\n\n"
+                data = " ".join((await numbers.of(request)).splitlines()) if event == "overview" else "changed"
+                yield f"event: {event}\ndata: {data}\n\n"
             said = list(far.values())
             far.clear()
             for progress in said:

@@ -65,6 +65,7 @@ def make(service: Service) -> Described:
         openapi_url="/api/v1/openapi.json",
     )
     views, orders = Views(service), Orders()
+    numbers = overview.Numbers(service, views)
 
     def error(request: Request, refusal: Refusal, more: Mapping[str, str] | None = None) -> Response:
         status, code, message, retry_after = refusal
@@ -103,8 +104,8 @@ def make(service: Service) -> Described:
         return error(request, Refusal(problem.status_code, code, text), headers)
 
     # Routes are looked through in this order: first what is asked for again and again.
-    app.include_router(live.routes(service))
-    app.include_router(overview.routes(service, views), dependencies=[genuine(service)])
+    app.include_router(live.routes(service, numbers))
+    app.include_router(overview.routes(views, numbers), dependencies=[genuine(service)])
     app.include_router(api.routes(service))
     app.include_router(api_numbers.routes(service))
     app.include_router(api_access.routes(service))

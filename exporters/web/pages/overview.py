@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -29,28 +28,30 @@ KEPT = 64
 NAMES: dict[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 
 
-class Lately:
+class Numbers:
     """The part that moves, made once for all who look at the same moment.  Nothing in it is anybody's own.  Used in the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: Service, views: Views) -> None:
+        self._service = service
+        self._views = views
         self._made: OrderedDict[tuple[Any, ...], asyncio.Task[str]] = OrderedDict()
 
-    async def get(self, about: tuple[Any, ...], make: Callable[[], str]) -> str:
-        """`make` runs in a thread; whoever comes meanwhile waits for it without holding another one."""
+    async def of(self, request: Request) -> str:
+        """In the window and the zone of a request.  It is made in a thread; whoever comes meanwhile waits for it without holding another one."""
+        moment = self._service.snapshots.moment
+        about = moment.version if moment else 0, zone_of(request), window_of(request), clock.now_ms() // SAME_MS
         task = self._made.get(about)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._made[about] = asyncio.create_task(run_in_threadpool(make))
+            task = self._made[about] = asyncio.create_task(run_in_threadpool(self._make, request))
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
         return await asyncio.shield(task)  # one who goes away takes nothing from the others
 
+    def _make(self, request: Request) -> str:
+        return self._views.text(request, "_overview.html", percent=percent, **self._shown(request))
 
-def routes(service: Service, views: Views) -> APIRouter:
-    pages = APIRouter(include_in_schema=False)
-    lately = Lately()
-
-    def shown(request: Request) -> dict[str, Any]:
-        moment = service.snapshots.moment
+    def _shown(self, request: Request) -> dict[str, Any]:
+        service, moment = self._service, self._service.snapshots.moment
         common = {
             "names": NAMES,
             "window": window_of(request),
@@ -70,28 +71,22 @@ def routes(service: Service, views: Views) -> APIRouter:
             "charts": bars(moment, zone_of(request)),
         }
 
+
+def routes(views: Views, numbers: Numbers) -> APIRouter:
+    pages = APIRouter(include_in_schema=False)
+
     @pages.get("/")
     def home() -> Response:
         return RedirectResponse(PAGE, 303)
 
-    async def part(request: Request) -> str:
-        moment = service.snapshots.moment
-        about = (
-            moment.version if moment else 0,
-            zone_of(request),
-            request.query_params.get("window", "")[:3],
-            clock.now_ms() // SAME_MS,
-        )
-        return await lately.get(about, lambda: views.text(request, "_overview.html", percent=percent, **shown(request)))
-
     @pages.get(PAGE)
     async def page(request: Request) -> Response:
-        shared = Markup(await part(request))  # noqa: S704 - a template made it
+        shared = Markup(await numbers.of(request))  # noqa: S704 - a template made it
         return await run_in_threadpool(views.page, request, "overview.html", window=window_of(request), part=shared)
 
     @pages.get(f"{PAGE}/numbers")
-    async def numbers(request: Request) -> Response:
-        return views.answer(await part(request))
+    async def part(request: Request) -> Response:
+        return views.answer(await numbers.of(request))
 
     return pages
 

@@ -33,17 +33,19 @@
     }
   });
 
-  if (!document.querySelector("[data-live]")) return;
+  const live = document.querySelector("[data-live]");
+  if (!live) return;
 
   // A part that is replaced keeps its open menus, and what finished is said aloud.
   let open = [];
   let before = {};
   const states = () =>
     Object.fromEntries([...document.querySelectorAll("tr[data-state]")].map((row) => [row.id, row.dataset]));
-  document.addEventListener("htmx:beforeSwap", () => {
+  const remember = () => {
     open = [...document.querySelectorAll("details[id][open]")].map((menu) => menu.id);
     before = states();
-  });
+  };
+  document.addEventListener("htmx:beforeSwap", remember);
   document.addEventListener("htmx:afterSwap", () => {
     for (const id of open) {
       const menu = document.getElementById(id);
@@ -58,9 +60,12 @@
   const tell = (event) => () => htmx.trigger(document.body, event);
   const refresh = () => ["runs", "numbers"].forEach((event) => tell(event)());
   let polling = 0;
-  const stream = new EventSource("/events");
+  const stream = new EventSource(live.dataset.live || "/events");
   stream.addEventListener("runs", tell("runs"));
-  stream.addEventListener("numbers", tell("numbers"));
+  stream.addEventListener("overview", ({ data }) => {
+    remember();
+    htmx.swap(live, data, { swapStyle: "innerHTML" });
+  });
   stream.addEventListener("progress", ({ data }) => {
     const { run, share, left_ms } = JSON.parse(data);
     const bar = document.querySelector(`[data-progress="${run}"]`);

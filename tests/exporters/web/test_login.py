@@ -227,6 +227,21 @@ def test_signing_out_holds_for_copies_of_the_cookie_too(guarded, provider, clien
         assert not in_(thief)
 
 
+def test_an_open_page_is_told_nothing_more_once_its_session_has_ended(guarded, provider, client):
+    provider.user("v", email="vera@corp.example", groups=["readers"])
+    guarded.sign_in(client, "v")
+    cookies, word = dict(client.cookies), guarded.word(client)
+    with guarded.browser(cookies=cookies) as page, page.stream("GET", "/events?window=24h") as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry")
+        assert client.post("/logout", data={"word": word}).status_code == 303
+        with guarded.api() as api:
+            run = api.post("/api/v1/reports", json={"kind": "inactive", "days": 43}).json()["run"]
+            for line in lines:
+                assert not line.startswith("event")
+            api.delete(f"/api/v1/reports/{run}")
+
+
 def test_one_persons_report_is_not_there_for_another(guarded, provider, client):
     provider.user("v", email="vera@corp.example", groups=["readers"])
     provider.user("w", email="will@corp.example", groups=["readers"])

@@ -193,16 +193,21 @@ def test_what_cannot_be_asked_is_refused_in_one_shape(api, query):
     assert answer.json()["error"]["code"] == "bad_request"
 
 
-def test_the_overview_shows_the_snapshots_and_follows_them(system, api, recent, visit):
-    page = visit("/overview")
+@pytest.mark.parametrize("deaf", ["**/overview/numbers*", "**/events*"], ids=["by its events", "by asking"])
+def test_the_overview_shows_the_snapshots_and_follows_them(system, api, recent, visit, deaf):
+    page = visit()
+    page.route(deaf, lambda route: route.abort())
+    page.goto(f"{system.stack.url}/overview?window=7d")
     page.wait_for_selector("#numbers")
+    page.click("#table-of-days")
     shown = int("".join(filter(str.isdigit, page.inner_text("#connections-24h"))))
     system.produce([event(f"live-{n}", int(time.time() * 1000)) for n in range(3)])
     page.wait_for_function(
         "n => Number(document.querySelector('#connections-24h').innerText.replace(/\\D/g, '')) === n", arg=shown + 3
     )
-    page.click("#table-of-days")
+    assert page.locator("nav.pills [aria-current]").inner_text() == "7 days"
     assert page.locator("#table-days tbody tr").count() > 5
+    assert page.is_visible("#table-days")
     assert page.locator("svg[role=img] > desc").count() == 3
 
 

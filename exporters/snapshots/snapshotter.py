@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import msgspec
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
 from exporters.reports.columns import Active
 from exporters.snapshots.everyone import Census, Everyone
+from exporters.snapshots.horizon import Ends, Horizon
 from exporters.snapshots.quarters import Cell, Quarters
 from exporters.snapshots.rolling import DAY_MS, Rolling
 from exporters.snapshots.shapes import (
@@ -42,10 +42,10 @@ from pipeline.settings import Settings
 log = logs.logger("snapshots")
 encode = msgspec.json.Encoder().encode
 
-Ends = dict[str, dict[int, int]]
-MARKS = 600
-# Between the looks at the store the processor belongs to others at least as long as a look took.
+# Between the looks at the store the processor belongs to others at least as long as a look took, but for the first one, which adds up weeks.
 REST = 1.0
+# How far the store is may be asked more often: it costs nothing beside a look, and what the numbers are complete through is no older than that.
+HORIZON_SECONDS = 0.5
 # So large a part of all principals is looked up by itself; more of them are not found faster than everybody is.
 FEW = 0.5
 
@@ -76,7 +76,6 @@ class Snapshotter(threading.Thread):
         super().__init__(name="snapshotter", daemon=True)
         self._settings = settings
         self._projector = projector
-        self._source_ends = source_ends
         self._metrics = metrics
         owner = f"{platform.node()}:{settings.data.resolve()}"
         self._rolling = Rolling(store, owner)
@@ -86,23 +85,28 @@ class Snapshotter(threading.Thread):
         self._rows: dict[WindowName, dict[str, bytes]] = {}
         self._counted_to = 0  # where the windows ended whose numbers these are
         self._shelf = Shelf(settings, owner)
-        self._marks: deque[tuple[int, Ends]] = deque(maxlen=MARKS)
-        self._through = 0
+        self._horizon = Horizon(source_ends, projector.behind)
         self._listeners: list[Callable[[], object]] = []
         self._stopping = threading.Event()
         self.moment: Moment | None = None
         self.redis: str | None = None
 
     def run(self) -> None:
-        pause = self._settings.snapshot_seconds
-        while not self._stopping.wait(pause):
-            began = clock.monotonic()
+        seconds = self._settings.snapshot_seconds
+        due = clock.monotonic() + seconds
+        while not self._stopping.wait(min(seconds, HORIZON_SECONDS)):
+            began, first = clock.monotonic(), self.moment is None
+            if not self._projector.ready:
+                continue
             try:
+                self._horizon.advance()
+                if began < due:
+                    continue
                 self._look()
             except Exception as error:
                 log.exception("snapshots could not be made; trying again", error=type(error).__name__)
             took = clock.monotonic() - began
-            pause = max(self._settings.snapshot_seconds - took, REST * took, 0.05)
+            due = began + max(seconds, took if first else took + REST * took)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -113,9 +117,6 @@ class Snapshotter(threading.Thread):
         return lambda: self._listeners.remove(told)
 
     def _look(self) -> None:
-        if not self._projector.ready:
-            return
-        self._advance()
         now = clock.now_ms()
         changed = self._projector.changes.take()
         before = self.moment
@@ -129,7 +130,7 @@ class Snapshotter(threading.Thread):
                 raise
             self._metrics["activity_snapshot_seconds"].observe((clock.now_ms() - now) / 1000)
         elif before is not None:
-            self.moment = before._replace(complete_through=self._through)
+            self.moment = before._replace(complete_through=self._horizon.at)
         moment = self.moment
         assert moment is not None
         self._metrics["activity_snapshot_behind_seconds"].set(max(0.0, (now - moment.complete_through) / 1000))
@@ -138,23 +139,10 @@ class Snapshotter(threading.Thread):
                 tell()
         self._publish(moment, fresh=fresh)
 
-    def _advance(self) -> None:
-        """How far the store is, as an instant: the newest one whose ends are all visible."""
-        try:
-            self._marks.append((clock.now_ms(), self._source_ends()))
-        except Unavailable:
-            return
-        while self._marks:
-            instant, ends = self._marks[0]
-            if self._projector.behind(ends):
-                break
-            self._through = instant
-            self._marks.popleft()
-
     def _compute(self, changed: Changed, now: int) -> Moment:
         widest = WINDOWS[-1]
         from_ms, to_ms = edges(widest, now)
-        through = self._through
+        through = self._horizon.at
         self._rolling.change(changed, now)
         self._rolling.settle(from_ms, now)
         self._quarters.change(changed, from_ms, to_ms)

@@ -1,0 +1,37 @@
+"""How far the store is, as an instant."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from pipeline import clock
+from pipeline.errors import Unavailable
+
+Ends = dict[str, dict[int, int]]  # {topic: {partition: end offset}}
+MARKS = 600
+
+
+class Horizon:
+    """`at` (UTC ms) is the newest instant asked about of which every event that Kafka had acknowledged is in the store; 0 before the first.
+
+    It is hardly older than the store is behind if `advance` is called often.  Used by one thread.
+    """
+
+    def __init__(self, source_ends: Callable[[], Ends], behind: Callable[[Ends], object]) -> None:
+        self._source_ends = source_ends
+        self._behind = behind
+        self._marks: deque[tuple[int, Ends]] = deque(maxlen=MARKS)
+        self.at = 0
+
+    def advance(self) -> None:
+        try:
+            self._marks.append((clock.now_ms(), self._source_ends()))
+        except Unavailable:
+            return
+        while self._marks:
+            instant, ends = self._marks[0]
+            if self._behind(ends):
+                break
+            self.at = instant
+            self._marks.popleft()

@@ -50,8 +50,13 @@ def belonging_to(data):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_running(up, number):
+def test_one_directory_has_one_owner_and_nothing_is_left_running(up, number):
     process, data, url = up
+    code, out, err = said("up", "--data", str(data))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "is in use by another `activity up`" in err
+    assert "--data" in err
     with urllib.request.urlopen(f"{url}healthz", timeout=5) as answer:
         assert answer.read() == b"ok"
     assert len(belonging_to(data)) > 4
@@ -59,15 +64,6 @@ def test_nothing_is_left_running(up, number):
     process.wait(60)
     assert process.returncode == (-number if number == signal.SIGKILL else 0)
     eventually(lambda: not belonging_to(data))
-
-
-def test_one_directory_has_one_owner(up):
-    _, data, _ = up
-    code, out, err = said("up", "--data", str(data))
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    assert "is in use by another `activity up`" in err
-    assert "--data" in err
 
 
 def test_a_port_in_use_is_refused_before_anything_starts(tmp_path):

@@ -22,6 +22,15 @@ START = int(datetime(2026, 3, 25, tzinfo=UTC).timestamp() * 1000)
 SCREENS = Path(__file__).parents[2] / ".artifacts" / "screens"
 
 
+def axe(page, *, everything=False, **options):
+    """What axe finds on a page.  Every page has the same list of four hundred zones, which takes most of the time: it is looked at with `everything`."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = None if everything else {"exclude": [["#zone"]]}
+    chosen = {"resultTypes": ["violations"], "preload": False} | options
+    return Axe().run(page, context=context, options=chosen).response["violations"]
+
+
 @pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items):
     for item in items:

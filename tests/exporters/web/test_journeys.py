@@ -9,10 +9,9 @@ import re
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from exporters.web.views import NAVIGATION
-from tests.exporters.web.conftest import SCREENS
+from tests.exporters.web.conftest import SCREENS, axe
 from tests.exporters.web.test_reports_page import at, finished, newest
 from tests.live.system import eventually
 
@@ -29,9 +28,6 @@ NOT_PAGES = (
     "/settings/sync/list",
     "/overview/numbers",
 )
-
-
-QUICK = {"resultTypes": ["violations"], "preload": False}
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +53,9 @@ def addresses(api, routes):
 
 def problems(page, **options):
     """What axe finds, one line each."""
-    # Every page has the same list of four hundred zones: looked at once, on the forms below.
-    found = Axe().run(page, context={"exclude": [["#zone"]]}, options=QUICK | options).response["violations"]
-    return [f"{page.url}: {v['id']}: {v['help']}: {[n['html'][:200] for n in v['nodes']][:3]}" for v in found]
+    return [
+        f"{page.url}: {v['id']}: {v['help']}: {[n['html'][:200] for n in v['nodes']][:3]}" for v in axe(page, **options)
+    ]
 
 
 def test_every_other_page_is_clean_in_the_light_in_the_dark_and_on_a_phone(system, visit, addresses):

@@ -95,7 +95,7 @@ def _fill(home: Path, users: int, days: int) -> int:
             store.insert("sign_ins", _sign_ins(users, midnight - (day + 1) * DAY_MS))
     accounts = [(str(100_000 + n), f"user{n}@example.com", "active", "2025-01-15", n, 0) for n in range(users)]
     store.insert("accounts", _table(accounts, ACCOUNTS))
-    store.settle()
+    store.merge()
     store.close()
     return rows
 

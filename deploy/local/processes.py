@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import clock, logs
-from pipeline.errors import ConfigError
+from pipeline.errors import EXIT_CONFIG, ConfigError
 
 log = logs.logger("stack")
 
 # A slow machine takes ten seconds to start a service and to see that it cannot run.
 QUICK_SECONDS = 30.0
 QUICK_FAILURES = 5
-# What cannot run as it is set up says so with this code; while nobody has seen it run, asking it again and again makes somebody wait for the reason.
-REFUSED, REFUSALS = 2, 2
+# What cannot run as it is set up says so by its exit code; while nobody has seen it run, asking it again and again makes somebody wait for the reason.
+REFUSALS = 2
 LOG_BYTES = 20 << 20
 # Below every system's own range for outgoing connections: one of those must not take a port between our look and the server's start.
 PORTS = range(15_000, 30_000)
@@ -62,6 +62,7 @@ class Child:
     log_file: Path
     process: subprocess.Popen[bytes] | None = None
     proven: bool = False  # it ran once, with all the others: what it says now may be about one of them that is away
+    _began: float = 0.0
     _failures: int = 0
     _again_at: float = 0.0
 
@@ -90,7 +91,7 @@ class Child:
             return
         quick = clock.monotonic() - self._began < QUICK_SECONDS
         self._failures = self._failures + 1 if quick else 1
-        if self._failures >= (REFUSALS if code == REFUSED and not self.proven else QUICK_FAILURES):
+        if self._failures >= (REFUSALS if code == EXIT_CONFIG and not self.proven else QUICK_FAILURES):
             raise ConfigError(
                 f"{self.name} ended with code {code} and will not be started again: {self.last_words()} (log: {self.log_file})"
             )

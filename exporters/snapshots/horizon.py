@@ -9,6 +9,7 @@ from pipeline import clock
 from pipeline.errors import Unavailable
 
 Ends = dict[str, dict[int, int]]  # {topic: {partition: end offset}}
+# So many instants are remembered; of a store that is further behind every second one, so that however far it is, the oldest stays.
 MARKS = 600
 
 
@@ -21,7 +22,7 @@ class Horizon:
     def __init__(self, source_ends: Callable[[], Ends], behind: Callable[[Ends], object]) -> None:
         self._source_ends = source_ends
         self._behind = behind
-        self._marks: deque[tuple[int, Ends]] = deque(maxlen=MARKS)
+        self._marks: deque[tuple[int, Ends]] = deque()
         self.at = 0
 
     def advance(self) -> None:
@@ -29,6 +30,8 @@ class Horizon:
             self._marks.append((clock.now_ms(), self._source_ends()))
         except Unavailable:
             return
+        if len(self._marks) > MARKS:
+            self._marks = deque(list(self._marks)[::2])
         while self._marks:
             instant, ends = self._marks[0]
             if self._behind(ends):

@@ -126,9 +126,9 @@ class Store:
         with self._within_memory():
             self._client().command(self._queries[statement], parameters=parameters, settings=self._settings)
 
-    def settle(self) -> None:
+    def merge(self) -> None:
         """Merge everything now that would be merged in time anyway, as it lies in a store of weeks."""
-        for table in ("connections", *(t for t in MONTHLY if t != "connections"), "accounts"):
+        for table in (*MONTHLY, "accounts"):
             self._client().command(f"OPTIMIZE TABLE {table} FINAL")
 
     @contextmanager

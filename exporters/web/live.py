@@ -77,7 +77,7 @@ async def _changes(service: Service, numbers: Numbers, request: Request) -> Asyn
             if who(service, request) != person:
                 return
             for event in news:
-                data = " ".join((await numbers.of(request)).splitlines()) if event == "overview" else "changed"
+                data = await numbers.of(request) if event == "overview" else "changed"
                 yield f"event: {event}\ndata: {data}\n\n"
             said = list(far.values())
             far.clear()

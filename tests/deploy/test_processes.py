@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -16,6 +17,14 @@ def child(tmp_path, program):
     return Child("worker", [sys.executable, "-c", program], tmp_path / "worker.log")
 
 
+def given_up(failing):
+    """The last line about a process that is started and does not stay."""
+    failing.start()
+    with pytest.raises(ConfigError) as problem:
+        eventually(failing.look, seconds=60)
+    return str(problem.value)
+
+
 def test_no_port_is_given_twice(monkeypatch):
     few = range(processes.PORTS.start, processes.PORTS.start + 110)
     monkeypatch.setattr(processes, "PORTS", few)
@@ -28,30 +37,16 @@ def test_no_port_is_given_twice(monkeypatch):
 def test_several_quick_failures_in_a_row_give_up_and_name_the_last_words(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "QUICK_FAILURES", 3)
     failing = child(tmp_path, "import sys; sys.exit('activity: the port is taken; choose another')")
-    failing.start()
-
-    def look():
-        failing.look()
-        return False
-
-    with pytest.raises(ConfigError) as given_up:
-        eventually(look, seconds=60)
-    assert str(given_up.value).startswith("worker ended with code 1 and will not be started again: ")
-    assert "the port is taken; choose another" in str(given_up.value)
-    assert str(tmp_path / "worker.log") in str(given_up.value)
+    said = given_up(failing)
+    assert said.startswith("worker ended with code 1 and will not be started again: ")
+    assert "the port is taken; choose another" in said
+    assert str(tmp_path / "worker.log") in said
     assert (tmp_path / "worker.log").read_text().count("the port is taken") == 3
 
 
 def test_what_refuses_to_run_at_all_is_asked_once_more_and_not_five_times(tmp_path):
     refusing = child(tmp_path, "import sys; print('activity: choose another directory', file=sys.stderr); sys.exit(2)")
-    refusing.start()
-
-    def look():
-        refusing.look()
-        return False
-
-    with pytest.raises(ConfigError, match=r"ended with code 2 .*choose another directory"):
-        eventually(look, seconds=60)
+    assert re.search(r"ended with code 2 .*choose another directory", given_up(refusing))
     assert (tmp_path / "worker.log").read_text().count("choose another directory") == 2
 
 

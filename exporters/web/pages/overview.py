@@ -37,7 +37,7 @@ class Numbers:
         self._made: OrderedDict[tuple[Any, ...], asyncio.Task[str]] = OrderedDict()
 
     async def of(self, request: Request) -> str:
-        """In the window and the zone of a request.  It is made in a thread; whoever comes meanwhile waits for it without holding another one."""
+        """In the window and the zone of a request, in one line.  It is made in a thread; whoever comes meanwhile waits for it without holding another one."""
         moment = self._service.snapshots.moment
         about = moment.version if moment else 0, zone_of(request), window_of(request), clock.now_ms() // SAME_MS
         task = self._made.get(about)
@@ -48,7 +48,8 @@ class Numbers:
         return await asyncio.shield(task)  # one who goes away takes nothing from the others
 
     def _make(self, request: Request) -> str:
-        return self._views.text(request, "_overview.html", percent=percent, **self._shown(request))
+        text = self._views.text(request, "_overview.html", percent=percent, **self._shown(request))
+        return " ".join(text.splitlines())  # here once, and not for each stream that it goes down
 
     def _shown(self, request: Request) -> dict[str, Any]:
         service, moment = self._service, self._service.snapshots.moment

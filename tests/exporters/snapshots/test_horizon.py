@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporters.snapshots.horizon import Horizon
+from exporters.snapshots.horizon import MARKS, Horizon
 from pipeline import clock
 from pipeline.errors import Unavailable
 
@@ -46,6 +46,15 @@ def test_a_store_that_follows_by_so_much_is_said_to_be_behind_by_so_much(monkeyp
         at = world.pass_(grows=10, stores=10)
         found.append(world.now - at)
     assert found[3:] == [1500] * 6
+
+
+def test_a_store_that_is_hours_behind_is_not_forgotten_while_it_follows(monkeypatch):
+    world = World(monkeypatch)
+    for _ in range(5 * MARKS):
+        world.pass_(grows=2, stores=1)
+    assert world.horizon.at > 0
+    assert world.now / 2 - world.horizon.at < 16_000
+    assert len(world.horizon._marks) <= MARKS
 
 
 def test_while_kafka_is_away_it_stands(monkeypatch):

@@ -1,5 +1,6 @@
 """When so many records are rejected that somebody must be told."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +20,8 @@ def test_the_alarm_is_about_the_last_records_only():
 
 @given(st.lists(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=40))
 def test_it_is_what_adding_up_anew_says(lists):
-    said = flusher.ALARM_RECORDS
-    flusher.ALARM_RECORDS = 20
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flusher, "ALARM_RECORDS", 20)
         quality = Quality()
         for end in range(1, len(lists) + 1):
             last = lists[:end]
@@ -29,5 +29,3 @@ def test_it_is_what_adding_up_anew_says(lists):
                 last = last[1:]
             total, refused = (sum(column) for column in zip(*last, strict=True))
             assert quality.add(*lists[end - 1]) == (total >= 20 and 2 * refused > total)
-    finally:
-        flusher.ALARM_RECORDS = said

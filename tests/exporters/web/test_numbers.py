@@ -200,6 +200,7 @@ def test_the_overview_shows_the_snapshots_and_follows_them(system, api, recent, 
     page.goto(f"{system.stack.url}/overview?window=7d")
     page.wait_for_selector("#numbers")
     page.click("#table-of-days")
+    page.evaluate("scrollTo(0, 500)")
     shown = int("".join(filter(str.isdigit, page.inner_text("#connections-24h"))))
     system.produce([event(f"live-{n}", int(time.time() * 1000)) for n in range(3)])
     page.wait_for_function(
@@ -208,6 +209,7 @@ def test_the_overview_shows_the_snapshots_and_follows_them(system, api, recent, 
     assert page.locator("nav.pills [aria-current]").inner_text() == "7 days"
     assert page.locator("#table-days tbody tr").count() > 5
     assert page.is_visible("#table-days")
+    assert page.evaluate("scrollY") == 500
     assert page.locator("svg[role=img] > desc").count() == 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -68,6 +69,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         server.should_exit = True
 
     service.projector.on_problem = end
+    gc.freeze()  # what stands now stays, and need not be looked through for garbage while an answer waits
     service.start()
     try:
         server.run(sockets=[listener])

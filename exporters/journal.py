@@ -22,6 +22,8 @@ from pipeline.topics import Topic
 log = logs.logger("journal")
 
 ANSWER_SECONDS = 30
+# Records are handed out as they come.  A poll that ends with none costs the client an exception and hundreds of objects that point at each other.
+POLL_MS = 250
 # What one record does to the state; a value of None: the key was deleted.  The answer False: refused, nothing was changed.
 Apply = Callable[[str, bytes | None], object]
 
@@ -95,8 +97,9 @@ class Journal(threading.Thread):
             consumer.assign([tp])
             consumer.seek(tp, self._seen + 1) if self._seen >= 0 else consumer.seek_to_beginning(tp)
             end = consumer.end_offsets([tp])[tp]
+            self.ready = self.ready or consumer.position(tp) >= end
             while not self._stopping.is_set():
-                records = consumer.poll(timeout_ms=100).get(tp, [])
+                records = consumer.poll(timeout_ms=POLL_MS).get(tp, [])
                 with self.changed:
                     for record in records:
                         self._apply((record.key or b"").decode("utf-8", "replace"), record.value)

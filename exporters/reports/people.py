@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any
 
 from exporters.reports.columns import Active, Inactive
@@ -37,7 +37,7 @@ class People:
                 asked = {"a": at(a), "b": at(b), "device_a": at(device_a), "device_b": at(device_b)}
                 self._store.run("gather_active", report=report, **principals, **asked)
             for names in self._names("active_people", report):
-                yield from map(Active._make, self._store.rows("active", report=report, **names))
+                yield from starmap(Active, self._store.rows("active", report=report, **names))
 
     def inactive(self, as_of_ms: int, cut_ms: int, *, directory: bool) -> Iterator[Inactive]:
         """Whose last access before an instant lies before `cut_ms`, never first, then by it: of the directory, or of everyone ever seen."""

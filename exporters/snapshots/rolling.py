@@ -104,7 +104,7 @@ class Rolling:
         )
         people: list[dict[str, Active]] = [{} for _ in windows]
         for window, *row in rows:
-            people[window - 1][row[0]] = Active._make(row)
+            people[window - 1][row[0]] = Active(*row)
         return people
 
     def _keep_recent(self, windows: Sequence[tuple[int, int]], which: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import nsmallest
+from operator import attrgetter
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -79,7 +80,7 @@ def active_row(p: Active) -> dict[str, Any]:
         "percent_p2p": share(p.p2p, known),
         "active_devices": p.devices,
         "num_of_client_ip": p.addresses,
-        "top_10_client_ips": p.top,
+        "top_10_client_ips": p.top.split(),
     }
 
 
@@ -103,15 +104,14 @@ def inactive_row(p: Inactive) -> dict[str, Any]:
     }
 
 
+_SUMMED = [
+    attrgetter(name) for name in ("success", "failed_dns", "failed_other", "relay", "p2p", "transferred", "received")
+]
+
+
 def active_totals(people: list[Active]) -> dict[str, Any]:
     # Column by column: it runs over everybody every few seconds, and an answer waits meanwhile.
-    of = (
-        dict(zip(Active._fields, zip(*people, strict=True), strict=True))
-        if people
-        else dict.fromkeys(Active._fields, ())
-    )
-    success, dns, other, relay, direct = (sum(of[n]) for n in ("success", "failed_dns", "failed_other", "relay", "p2p"))
-    transferred, received = sum(of["transferred"]), sum(of["received"])
+    success, dns, other, relay, direct, transferred, received = (sum(map(of, people)) for of in _SUMMED)
     top = nsmallest(TOP_USERS, people, key=lambda p: (-(p.transferred + p.received), p.person))
     return {
         "active_users": len(people),

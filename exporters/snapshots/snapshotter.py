@@ -245,7 +245,7 @@ class Snapshotter(threading.Thread):
 
 
 def _with_devices(a: Active, many: int) -> Active:
-    return a if a.devices == many else a._replace(devices=many)
+    return a if a.devices == many else msgspec.structs.replace(a, devices=many)
 
 
 def series(moment: Moment) -> dict[str, Any]:

@@ -34,8 +34,12 @@ from pipeline.settings import Settings
 
 log = logs.logger("projector")
 
-POLL_MS = 100
+# An insert costs the store the same for one row as for thousands, and a merge later: Kafka gathers what comes within this time, or until it is so much.
+GATHER_MS, GATHER_BYTES = 250, 1 << 18
+POLL_MS = GATHER_MS
 POLL_RECORDS = 20_000
+# How often positions are saved and the ends are asked for.
+LOOK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
 _connection_state = msgspec.json.Decoder(State[ConnectionRollup])
@@ -178,7 +182,8 @@ class Projector(threading.Thread):
                 client_id=f"{settings.app_id}-projector",
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
-                fetch_max_wait_ms=100,
+                fetch_max_wait_ms=GATHER_MS,
+                fetch_min_bytes=GATHER_BYTES,
                 reconnect_backoff_max_ms=2000,
             )
         )
@@ -196,11 +201,12 @@ class Projector(threading.Thread):
                     if gone := retention.drop(self._store, now_ms=clock.now_ms(), months=settings.retention_months):
                         log.info("old months dropped", months=gone)
                 taken = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-                round_due = not self.ready or clock.monotonic() - looked > 1
+                due = clock.monotonic() - looked > LOOK_SECONDS
                 # Where nothing was taken a position moves past control records only: asking everywhere each time would be most of an idle service's work.
-                self._project(consumer, taken, moved=self._progress if round_due else taken)
-                if clock.monotonic() - looked > 1:
+                self._project(consumer, taken, moved=self._progress if due or not self.ready else taken)
+                if due:
                     looked = clock.monotonic()
+                    self._save()
                     self._look_at_ends(consumer)
                     for topic, count in self.lag().items():
                         self._metrics["activity_store_lag_records"].labels(topic).set(count)
@@ -208,6 +214,7 @@ class Projector(threading.Thread):
                         self.ready = True
                 elif not self.ready and all(p.next >= self._ends[tp] for tp, p in self._progress.items()):
                     self.ready = True
+            self._save()
         finally:
             consumer.close()
 
@@ -226,7 +233,7 @@ class Projector(threading.Thread):
     def _project(
         self, consumer: Any, taken: dict[TopicPartition, list[Any]], *, moved: Iterable[TopicPartition]
     ) -> None:
-        """Put what was taken into the store, then the positions of those that may have `moved`."""
+        """Put what was taken into the store, then tell readers how far those are that may have `moved`."""
         columns: dict[str, list[tuple[Any, ...]]] = {"connections": [], "sign_ins": [], "accounts": [], "rejects": []}
         waiting: list[int] = []
         for tp, records in taken.items():
@@ -240,43 +247,39 @@ class Projector(threading.Thread):
                     columns["rejects"] += map(rejected.row, records)
                 case _:
                     self._accounts(records, columns["accounts"])
+        advanced = bool(taken)
         for tp in moved:
             progress, position = self._progress[tp], consumer.position(tp)
             if position > progress.next:  # a source that is read again before its first new record lies below
-                progress.next, progress.moved = position, True
+                progress.next, progress.moved, advanced = position, True, True
         for table, schema in (
             ("connections", CONNECTIONS),
             ("sign_ins", SIGN_INS),
             ("accounts", ACCOUNTS),
             ("rejects", REJECTS),
         ):
-            rows = columns[table]
-            if rows:
-                self._store.insert(
-                    table,
-                    pa.table(
-                        [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), schema, strict=True)],
-                        schema=schema,
-                    ),
-                )
-                self._metrics["activity_store_rows_total"].labels(table).inc(len(rows))
+            if columns[table]:
+                self._insert(table, schema, columns[table])
+                self._metrics["activity_store_rows_total"].labels(table).inc(len(columns[table]))
         self.changes.note(columns)
-        changed = [p for p in self._progress.values() if p.moved]
-        if changed:
-            rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger, p.lost) for p in changed]
-            self._store.insert(
-                "positions",
-                pa.table(
-                    [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), POSITIONS, strict=True)],
-                    schema=POSITIONS,
-                ),
-            )
-            for p in changed:
-                p.moved = False
+        if advanced:
             self._announce()
             now = clock.now_ms()
             for since in waiting:
                 self._metrics["activity_visible_seconds"].observe(max(0.0, (now - since) / 1000))
+
+    def _save(self) -> None:
+        """The positions of what is in the store: from here a next start reads on.  What lies behind them is read again, and changes nothing."""
+        moved = [p for p in self._progress.values() if p.moved]
+        if moved:
+            rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger, p.lost) for p in moved]
+            self._insert("positions", POSITIONS, rows)
+            for p in moved:
+                p.moved = False
+
+    def _insert(self, table: str, schema: pa.Schema, rows: list[tuple[Any, ...]]) -> None:
+        columns = [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), schema, strict=True)]
+        self._store.insert(table, pa.table(columns, schema=schema))
 
     def _announce(self) -> None:
         ledgers: dict[str, dict[int, int]] = {"connections": {}, "authentications": {}}

@@ -23,7 +23,7 @@ from pipeline.model.times import iso
 Sort = Literal["email", "last_access", "connections", "failed", "bytes", "devices"]
 Order = Literal["asc", "desc"]
 ADDRESSES = 50
-_NOBODY = Active("", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, [])
+_NOBODY = Active("", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "")
 _UNKNOWN = Member("", "", ())
 _VALUES: dict[Sort, Callable[[Active, int], int]] = {
     "email": lambda _a, _last: 0,

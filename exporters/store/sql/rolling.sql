@@ -1,7 +1,7 @@
 -- One row per rolling window and person: everything before a moment stands in `recent` already, the fragments from there on are added up here.
 -- Of everybody, or of the principals named.
 SELECT window, person, last_, ok_, dns_, other_, transferred_, received_, relayed_, direct_, devices_, length(merged) AS addresses_,
-  arraySlice(arrayPartialSort((address, n) -> (-toInt64(n), address), 10, mapKeys(merged), mapValues(merged)), 1, 10) AS top
+  arrayStringConcat(arraySlice(arrayPartialSort((address, n) -> (-toInt64(n), address), 10, mapKeys(merged), mapValues(merged)), 1, 10), ' ') AS top
 FROM (
   SELECT window, if(account_email != '', account_email, if(email != '', email, id)) AS person, max(last_ms) AS last_, sum(ok) AS ok_, sum(dns) AS dns_,
     sum(other) AS other_, sum(transferred) AS transferred_, sum(received) AS received_, sum(relayed) AS relayed_, sum(direct) AS direct_,

@@ -20,7 +20,7 @@ PEOPLE = st.builds(
     st.text(min_size=1),
     st.integers(0, 2_000_000_000_000),
     *[COUNT] * 9,
-    st.lists(st.sampled_from(["10.0.0.1", "2001:db8::1"]), max_size=2),
+    st.lists(st.sampled_from(["10.0.0.1", "2001:db8::1"]), max_size=2).map(" ".join),
 )
 
 
@@ -29,16 +29,16 @@ def ms(text: str) -> int:
 
 
 def test_sums_beyond_64_bits_are_said_as_they_are():
-    row = msgspec.json.encode(active_row(Active("x", 0, 1, 0, 0, 2**65, 2**65, 0, 0, 0, 0, [])))
+    row = msgspec.json.encode(active_row(Active("x", 0, 1, 0, 0, 2**65, 2**65, 0, 0, 0, 0, "")))
     assert json.loads(row)["total_bytes"] == 2**66
 
 
 @given(PEOPLE)
 def test_a_row_says_what_the_reports_columns_say(person):
     row = active_row(person)
-    said = {c.name: c.of(person._replace(person="plain")) for c in ACTIVE}
+    said = {c.name: c.of(msgspec.structs.replace(person, person="plain")) for c in ACTIVE}
     assert row.pop("user_email") == person.person
-    assert row.pop("top_10_client_ips") == person.top
+    assert " ".join(row.pop("top_10_client_ips")) == person.top
     for name in ("percent_relay", "percent_p2p"):
         share = row.pop(name)
         assert ("" if share is None else f"{share:.2f}") == said[name]
@@ -48,7 +48,7 @@ def test_a_row_says_what_the_reports_columns_say(person):
 
 @given(st.lists(PEOPLE, max_size=30, unique_by=lambda p: p.person), st.integers(1, 7))
 def test_pages_of_any_size_hold_every_row_once(people, limit):
-    people = sorted(people)
+    people = sorted(people, key=lambda p: p.person)
     head = Head(
         kind="active", window="24h", version=1, from_ms=0, to_ms=1, complete_through=0, made_at=0, count=0, totals={}
     )
@@ -68,7 +68,7 @@ def test_a_window_ends_with_the_quarter_hour_that_has_begun():
 
 
 def test_totals_are_the_sums_of_the_rows():
-    people = [Active(f"u{n}", 1, n, 1, 2, 100 * n, n, n, 1, 0, 0, []) for n in range(20)]
+    people = [Active(f"u{n}", 1, n, 1, 2, 100 * n, n, n, 1, 0, 0, "") for n in range(20)]
     totals = active_totals(people)
     assert totals["active_users"] == 20
     assert totals["total_connections"] == sum(range(20)) + 60

@@ -28,7 +28,7 @@ def active(rows, accounts, window, devices):
     return [
         Active(
             name, p["last"], *(p["sums"][s] for s in SUMS), len(p["devices"]), len(p["counts"]),
-            sorted(p["counts"], key=lambda a, c=p["counts"]: (-c[a], a))[:10],
+            " ".join(sorted(p["counts"], key=lambda a, c=p["counts"]: (-c[a], a))[:10]),
         )
         for name, p in sorted(found.items())
         if p["last"] or any(p["sums"][s] for s in SUMS[:3])

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from deploy.bench import ROLLUPS, USERS, Resident, machine, show
 from exporters.reports.build import ACTIVE_KIND, DAY_MS, Parameters, build
-from exporters.store.schemas import CONNECTIONS
+from exporters.store.schemas import CONNECTIONS, table
 from exporters.store.store import Store
 from pipeline import clock, console
 from pipeline import settings as settings_module
@@ -100,5 +100,4 @@ def _day(users: range, rollups: int, seed: int) -> pa.Table:
                 success, rng.randrange(2), rng.randrange(3), rng.randrange(10**6), rng.randrange(10**7), success // 2, success - success // 2,
                 START_MS + bucket * 900_000 + rng.randrange(900_000), addresses, [f"d{user}-{rng.randrange(3)}"],
             ))  # fmt: skip
-    columns = zip(*rows, strict=True)
-    return pa.table([pa.array(c, type=f.type) for c, f in zip(columns, CONNECTIONS, strict=True)], schema=CONNECTIONS)
+    return table(rows, CONNECTIONS)

@@ -22,7 +22,7 @@ from deploy.bench_latency import Sending, Watch
 from deploy.local.stack import Stack
 from exporters.access import keys
 from exporters.client import Client
-from exporters.store.schemas import ACCOUNTS, SIGN_INS
+from exporters.store.schemas import ACCOUNTS, SIGN_INS, table
 from exporters.store.store import Store
 from pipeline import clock, console
 from pipeline import settings as settings_module
@@ -94,7 +94,7 @@ def _fill(home: Path, users: int, days: int) -> int:
         for day in range(days):
             store.insert("sign_ins", _sign_ins(users, midnight - (day + 1) * DAY_MS))
     accounts = [(str(100_000 + n), f"user{n}@example.com", "active", "2025-01-15", n, 0) for n in range(users)]
-    store.insert("accounts", _table(accounts, ACCOUNTS))
+    store.insert("accounts", table(accounts, ACCOUNTS))
     store.merge()
     store.close()
     return rows
@@ -111,12 +111,7 @@ def _sign_ins(users: int, from_ms: int) -> pa.Table:
             f'"user":{{"email":"{email}","id":"{100_000 + n}","device":{{"name":"Laptop"}}}},"client_ip":"203.0.113.9"}}}}}}'
         )
         rows.append((at, f"{from_ms:x}-{n}", n % 8, 10**9 + n, str(100_000 + n), email, "client_login", result, reason, document))  # fmt: skip
-    return _table(rows, SIGN_INS)
-
-
-def _table(rows: list[tuple[Any, ...]], schema: Any) -> pa.Table:
-    columns = zip(*rows, strict=True)
-    return pa.table([pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+    return table(rows, SIGN_INS)
 
 
 def _until_ready(stack: Stack, settings: Settings) -> None:

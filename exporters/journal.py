@@ -97,6 +97,7 @@ class Journal(threading.Thread):
             consumer.assign([tp])
             consumer.seek(tp, self._seen + 1) if self._seen >= 0 else consumer.seek_to_beginning(tp)
             end = consumer.end_offsets([tp])[tp]
+            # Of an empty topic at once, and not after a poll for nothing.
             self.ready = self.ready or consumer.position(tp) >= end
             while not self._stopping.is_set():
                 records = consumer.poll(timeout_ms=POLL_MS).get(tp, [])

@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from exporters.store import accounts, rejected, retention
+from exporters.store import accounts, rejected, retention, schemas
 from exporters.store.changes import Changes
-from exporters.store.schemas import ACCOUNTS, CONNECTIONS, POSITIONS, REJECTS, SIGN_INS
 from exporters.store.store import Store
 from exporters.unpacking import quick
 from pipeline import broker, clock, logs, topics
@@ -36,7 +34,6 @@ log = logs.logger("projector")
 
 # An insert costs the store the same for one row as for thousands, and a merge later: Kafka gathers what comes within this time, or until it is so much.
 GATHER_MS, GATHER_BYTES = 250, 1 << 18
-POLL_MS = GATHER_MS
 POLL_RECORDS = 20_000
 # How often positions are saved and the ends are asked for.
 LOOK_SECONDS = 1.0
@@ -200,7 +197,7 @@ class Projector(threading.Thread):
                     kept_house = clock.monotonic()
                     if gone := retention.drop(self._store, now_ms=clock.now_ms(), months=settings.retention_months):
                         log.info("old months dropped", months=gone)
-                taken = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+                taken = consumer.poll(timeout_ms=GATHER_MS, max_records=POLL_RECORDS)
                 due = clock.monotonic() - looked > LOOK_SECONDS
                 # Where nothing was taken a position moves past control records only: asking everywhere each time would be most of an idle service's work.
                 self._project(consumer, taken, moved=self._progress if due or not self.ready else taken)
@@ -247,19 +244,19 @@ class Projector(threading.Thread):
                     columns["rejects"] += map(rejected.row, records)
                 case _:
                     self._accounts(records, columns["accounts"])
-        advanced = bool(taken)
+        advanced = False
         for tp in moved:
             progress, position = self._progress[tp], consumer.position(tp)
             if position > progress.next:  # a source that is read again before its first new record lies below
                 progress.next, progress.moved, advanced = position, True, True
         for table, schema in (
-            ("connections", CONNECTIONS),
-            ("sign_ins", SIGN_INS),
-            ("accounts", ACCOUNTS),
-            ("rejects", REJECTS),
+            ("connections", schemas.CONNECTIONS),
+            ("sign_ins", schemas.SIGN_INS),
+            ("accounts", schemas.ACCOUNTS),
+            ("rejects", schemas.REJECTS),
         ):
             if columns[table]:
-                self._insert(table, schema, columns[table])
+                self._store.insert(table, schemas.table(columns[table], schema))
                 self._metrics["activity_store_rows_total"].labels(table).inc(len(columns[table]))
         self.changes.note(columns)
         if advanced:
@@ -273,13 +270,9 @@ class Projector(threading.Thread):
         moved = [p for p in self._progress.values() if p.moved]
         if moved:
             rows = [(p.topic, p.number, p.topic_id, p.next, p.reader.epoch, p.ledger, p.lost) for p in moved]
-            self._insert("positions", POSITIONS, rows)
+            self._store.insert("positions", schemas.table(rows, schemas.POSITIONS))
             for p in moved:
                 p.moved = False
-
-    def _insert(self, table: str, schema: pa.Schema, rows: list[tuple[Any, ...]]) -> None:
-        columns = [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), schema, strict=True)]
-        self._store.insert(table, pa.table(columns, schema=schema))
 
     def _announce(self) -> None:
         ledgers: dict[str, dict[int, int]] = {"connections": {}, "authentications": {}}

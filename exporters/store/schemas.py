@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pyarrow as pa
 
 CONNECTIONS = pa.schema(
@@ -60,3 +63,9 @@ SPEAKERS = pa.schema(
     + [(n, pa.int64()) for n in ("event_at", "heard_at", "first_heard_at")]
     + [("sightings", pa.uint64()), ("noticed_at", pa.int64()), ("version", pa.uint64())]
 )
+
+
+def table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    """Rows, at least one, whose values stand in the schema's order."""
+    columns = zip(*rows, strict=True)
+    return pa.table([pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)

@@ -13,7 +13,6 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
-import pyarrow as pa
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
@@ -24,7 +23,7 @@ from exporters.reports.plans import Schedule, run_name
 from exporters.reports.runs import EXPIRED, OPEN, QUEUED, READY, Run
 from exporters.reports.schedules import Timing
 from exporters.reports.steps import Step, reach
-from exporters.store.schemas import SIGN_INS
+from exporters.store.schemas import SIGN_INS, table
 from exporters.store.store import Store
 from pipeline import clock
 from tests.exporters.reports.conftest import installation
@@ -46,8 +45,7 @@ def store(tmp_path_factory):
         (FROM + n * 1000, f"e{n:04d}", 0, n, "u", "u@x.example", "reauth", "success", "", line)
         for n, line in enumerate(LINES)
     ]
-    columns = zip(zip(*rows, strict=True), SIGN_INS, strict=True)
-    opened.insert("sign_ins", pa.table([pa.array(c, type=f.type) for c, f in columns], schema=SIGN_INS))
+    opened.insert("sign_ins", table(rows, SIGN_INS))
     yield opened
     opened.close()  # a process has one embedded store at a time
 

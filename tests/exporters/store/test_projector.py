@@ -69,9 +69,10 @@ def test_a_clean_stop_notes_how_far_everything_is(settings, store):  # noqa: F81
 def test_what_was_put_in_but_not_noted_before_a_death_stands_there_once(settings, store):  # noqa: F811
     write(settings, topics.AUTHENTICATIONS, [(b"", sign_in(n % 15)) for n in range(20)])
     write(settings, topics.DIRECTORY, [(b"1", {"email": "u1@example.com"}), (b"2", {}), (b"1", {"state": "active"})])
+    write(settings, topics.REJECTS, [(b"", {})])
     run(settings, store)
     before = contents(store)
-    assert (len(before["sign_ins"]), len(before["accounts"])) == (15, 2)
+    assert [len(before[t]) for t in ("sign_ins", "accounts", "rejects")] == [15, 2, 1]
     store._client().command("TRUNCATE TABLE positions")  # as if it had died before it noted anything
     run(settings, store)
     assert contents(store) == before

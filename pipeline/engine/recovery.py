@@ -89,7 +89,7 @@ class Recovery(FaustRecovery):
             self._begun = {}
             return
         commits, begins, ends = await thread.call_thread(thread.read_points, list(sources.values()), list(tables))
-        if generation != app.consumer_generation_id:
+        if not app.consumer.holds(generation):
             return
         for tp, table in tables.items():
             spec = table.spec
@@ -195,7 +195,7 @@ class Recovery(FaustRecovery):
         for table in self.tables.values():
             await table.on_recovery_completed(self.actives_for_table[table], self.standbys_for_table[table])
         assigned = {tp for tp in consumer.assignment() if not self._is_changelog_tp(tp)}
-        if app.consumer_generation_id != generation:
+        if not consumer.holds(generation):
             return
         if assigned != set(begun):
             raise Halt(
@@ -206,7 +206,7 @@ class Recovery(FaustRecovery):
         await self._wait(
             consumer._thread.call_thread(consumer._thread.seek_and_resume, to), timeout=app.conf.broker_request_timeout
         )
-        if app.consumer_generation_id != generation:
+        if not consumer.holds(generation):
             return
         for tp in to:
             consumer._read_offset[tp] = None

@@ -183,6 +183,7 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.partitions: dict[TP, Partition[Any]] = {}
+        self.rebalancing = False  # from a revocation to the assignment that follows it
         self.catching_up = False
         self._committed_points: dict[TP, Any] = {}
 
@@ -191,6 +192,7 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Drain and commit while the group still listens; Faust would first forget what is acknowledged."""
+        self.rebalancing = True
         if self.assignment() and not self.app.should_stop:
             self.stop_flow()
             self.app.flow_control.suspend()
@@ -206,6 +208,14 @@ class Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
         self.partitions.clear()  # every assignment starts with a fence of its own
         self._committed_points.clear()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self.rebalancing = False
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def holds(self, generation: int) -> bool:
+        """Whether what this generation was given is still ours.  Its number alone changes only with the next assignment."""
+        return not self.rebalancing and generation == self.app.consumer_generation_id
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
         if not self.flow_active:

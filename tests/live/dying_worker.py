@@ -1,6 +1,7 @@
 """A worker that kills itself the n-th time it passes a named step: `python -m tests.live.dying_worker DATA STEP N`.
 
 With the step `slow-stop` it does not die; its producer takes half a second to close, as it does with a broker that answers late.
+With `late-start` its first start of partitions is ready only after the group has taken them away again.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import sys
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
+from faust.types import TP
 
 from pipeline import app, console, settings
-from pipeline.engine import steps, table
+from pipeline.engine import recovery, steps, table, transport
 
 
 def main() -> None:
@@ -40,6 +42,20 @@ def main() -> None:
             await close(producer)
 
         AIOKafkaProducer.stop = stop
+    if wanted == "late-start":
+        revoked = asyncio.Event()
+        hand_over, on_partitions_revoked = recovery.Recovery._hand_over, transport.Consumer.on_partitions_revoked
+
+        async def late(self: recovery.Recovery, generation: int) -> None:
+            await revoked.wait()
+            await hand_over(self, generation)
+
+        async def revoke(self: transport.Consumer, partitions: set[TP]) -> None:
+            await on_partitions_revoked(self, partitions)
+            if partitions:
+                revoked.set()
+
+        recovery.Recovery._hand_over, transport.Consumer.on_partitions_revoked = late, revoke
     app.main(settings.load(data))
 
 

@@ -110,6 +110,18 @@ def test_a_worker_that_is_asked_to_stop_in_its_idleness_stops_cleanly(system):
     assert workers.dies(process) == 0
 
 
+def test_partitions_that_are_taken_away_before_their_start_is_ready_are_left_alone(system):
+    workers, log = Workers(system), Changelog(system)
+    both = [workers.start("late-start")]
+    eventually(lambda: log.grew() >= 2)  # the fences and ledgers of its start
+    both.append(workers.start())
+    log.mark()
+    eventually(lambda: log.grew() >= IDLE_PERIODS or any(p.poll() is not None for p in both), seconds=120)
+    for process in both:
+        process.terminate()
+    assert [workers.dies(process) for process in both] == [0, 0]
+
+
 def test_an_idle_ledger_moves_past_control_records_and_the_account_stays_exact(system):
     workers = Workers(system)
     process = workers.start()

@@ -13,6 +13,7 @@ import pytest
 
 from exporters.access import keys
 from exporters.web.contract import JSON, operations
+from tests.live.system import eventually
 
 ROOT = Path(__file__).parents[3]
 LISTS = ("reports", "tokens", "schedules", "destinations")
@@ -78,6 +79,7 @@ def test_every_example_of_the_documentation_works(system, api, monkeypatch, tidy
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
     assert len(blocks) == 1 + len(list(operations(document)))
     said = {}
+    eventually(lambda: api.get("/api/v1/snapshots/active").status_code == 200, look=system.stack.look)
     for block in blocks:
         exec(compile(block, block.strip().splitlines()[-1], "exec"), said)
     assert said["csv"].startswith("user_email,")

@@ -50,8 +50,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
-    # Threads that compute in Python hand over after a millisecond, not five: an answer passes through several such hands.
-    sys.setswitchinterval(0.001)
+    # Threads that compute in Python hand over after a fifth of a millisecond, not five: an answer passes through several such hands.
+    sys.setswitchinterval(0.0002)
     service = Service(settings)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -70,6 +70,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
 
     service.projector.on_problem = end
     gc.freeze()  # what stands now stays, and need not be looked through for garbage while an answer waits
+    gc.set_threshold(5_000, 20, 100)  # a look at more young objects would take too long for that
     service.start()
     try:
         server.run(sockets=[listener])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from exporters.reports.columns import Active, Inactive
-from exporters.snapshots.shapes import WindowName
+from exporters.reports.columns import Inactive
+from exporters.snapshots.shapes import Counted, WindowName
 from exporters.store.changes import Changed
 from exporters.store.store import Store, at
 from pipeline import clock
@@ -24,19 +24,18 @@ class Member(NamedTuple):
 
 
 class Everyone(NamedTuple):
-    """One moment.  `principals`: the ids and e-mails by which events name each person, `named` the same by each id and e-mail; `words`: all names of each
-    person in small letters, to search in; `last`: their newest access ever, UTC ms, 0 for never; `windows`: their rolling numbers.
+    """One moment.  `people`: everybody by name, in order; `principals`: the ids and e-mails by which events name each of them, `named` the same by each
+    id and e-mail; `words`: all names of each in small letters, to search in; `last`: their newest access ever, UTC ms, 0 for never; `windows`: their
+    rolling numbers.
     """
 
+    people: list[str]
     directory: dict[str, Member]
     principals: dict[str, list[tuple[str, str]]]
     named: dict[str, list[tuple[str, str]]]
     words: dict[str, str]
     last: dict[str, int]
-    windows: dict[WindowName, dict[str, Active]]
-
-    def people(self) -> set[str]:
-        return {*self.directory, *self.principals}
+    windows: dict[WindowName, dict[str, Counted]]
 
     def find(self, text: str) -> str | None:
         """The person who is called so: by their name in the reports, by e-mail in any case, or by an id."""
@@ -58,7 +57,7 @@ class Everyone(NamedTuple):
 
     def inactive(self, from_ms: int, to_ms: int) -> list[Inactive]:
         """As the Inactive Users report has them: whose last access before `to_ms` lies before `from_ms`."""
-        population = self.directory or dict.fromkeys(self.people(), _UNKNOWN)
+        population = self.directory or dict.fromkeys(self.people, _UNKNOWN)
         found = [
             Inactive(person, self.last.get(person, 0), member.state, member.created, to_ms)
             for person, member in population.items()
@@ -78,6 +77,7 @@ class Census:
         self._emails: dict[str, str] | None = None
         self._directory: dict[str, Member] = {}
         self._seen: set[tuple[str, str]] = set()
+        self._people: list[str] = []
         self._principals: dict[str, list[tuple[str, str]]] = {}
         self._named: dict[str, list[tuple[str, str]]] = {}
         self._words: dict[str, str] = {}
@@ -104,7 +104,7 @@ class Census:
         return {person: self._principals[person] for person in people}
 
     def everyone(
-        self, changed: Changed, from_ms: int, windows: dict[WindowName, dict[str, Active]], widest: WindowName
+        self, changed: Changed, from_ms: int, windows: dict[WindowName, dict[str, Counted]], widest: WindowName
     ) -> Everyone:
         """`from_ms` is where the widest window begins: what lies before it comes from the store, everything else from its rows."""
         if any(quarter * 1000 < from_ms for quarter in changed.connections) or from_ms != self._before_ms:
@@ -116,7 +116,7 @@ class Census:
             ended = clock.monotonic()
             self._rest_until = ended + PATIENCE * (ended - began)
         last = self._before | {p: a.last_ms for p, a in windows[widest].items() if a.last_ms}
-        return Everyone(self._directory, self._principals, self._named, self._words, last, windows)
+        return Everyone(self._people, self._directory, self._principals, self._named, self._words, last, windows)
 
     @property
     def principals(self) -> int:
@@ -139,6 +139,7 @@ class Census:
             principals.setdefault(self._person(id_, email), []).append((id_, email))
             for name in {id_, email} - {""}:
                 named.setdefault(name, []).append((id_, email))
+        self._people = sorted({*self._directory, *principals})
         self._principals, self._named = principals, named
         self._words = {
             person: "\n".join(
@@ -148,7 +149,7 @@ class Census:
                     for name in names
                 }
             )
-            for person in (*self._directory, *principals)
+            for person in self._people
         }
 
     def _read_directory(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from exporters.reports.columns import Active
+from exporters.snapshots.shapes import Counted
 from exporters.store.changes import Changed
 from exporters.store.store import Store, at
 
@@ -76,12 +76,17 @@ class Rolling:
         self._begun = True
 
     def people(
-        self, windows: Sequence[tuple[int, int]], only: Sequence[tuple[str, str]] | None = None
-    ) -> list[dict[str, Active]]:
-        """As the Active Users report has them over each window, by e-mail, with the devices used in it.  The windows end together.
+        self,
+        windows: Sequence[tuple[int, int]],
+        of_devices: tuple[int, int],
+        only: Sequence[tuple[str, str]] | None = None,
+    ) -> list[dict[str, Counted]]:
+        """As the Active Users report has them over each window, by e-mail, with the devices used in one of their own.  All of them end together.
 
         `only`: the ids and e-mails of people who are all that is wanted.
         """
+        wanted = len(windows)
+        windows = windows if of_devices in windows else [*windows, of_devices]
         settled = [{d for d in _whole_days(*window) if d in self._settled} for window in windows]
         for number, days in enumerate(settled, 1):
             if self._spans.get(number) != days:
@@ -101,10 +106,12 @@ class Rolling:
             b=at(windows[0][1]),
             everybody=only is None,
             principals=msgspec.json.encode(only or []).decode(),
+            of_devices=windows.index(of_devices) + 1,
+            windows=wanted,
         )
-        people: list[dict[str, Active]] = [{} for _ in windows]
-        for window, *row in rows:
-            people[window - 1][row[0]] = Active(*row)
+        people: list[dict[str, Counted]] = [{} for _ in range(wanted)]
+        for window, *row, said in rows:
+            people[window - 1][row[0]] = Counted(*(*row, said.encode()))
         return people
 
     def _keep_recent(self, windows: Sequence[tuple[int, int]], which: dict[str, Any]) -> None:

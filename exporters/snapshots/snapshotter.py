@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND
-from exporters.reports.columns import Active
 from exporters.snapshots.everyone import Census, Everyone
 from exporters.snapshots.horizon import Ends, Horizon
 from exporters.snapshots.quarters import Cell, Quarters
 from exporters.snapshots.rolling import DAY_MS, Rolling
 from exporters.snapshots.shapes import (
     WINDOWS,
+    Counted,
     Head,
     Snapshot,
     WindowName,
-    active_row,
     active_totals,
     edges,
     inactive_rows,
@@ -40,7 +39,6 @@ from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 
 log = logs.logger("snapshots")
-encode = msgspec.json.Encoder().encode
 
 # Between the looks at the store the processor belongs to others at least as long as a look took, but for the first one, which adds up weeks.
 REST = 1.0
@@ -81,8 +79,7 @@ class Snapshotter(threading.Thread):
         self._rolling = Rolling(store, owner)
         self._quarters = Quarters(store)
         self._census = Census(store)
-        self._numbers: dict[WindowName, dict[str, Active]] = {}
-        self._rows: dict[WindowName, dict[str, bytes]] = {}
+        self._numbers: dict[WindowName, dict[str, Counted]] = {}
         self._counted_to = 0  # where the windows ended whose numbers these are
         self._shelf = Shelf(settings, owner)
         self._horizon = Horizon(source_ends, projector.behind)
@@ -138,6 +135,12 @@ class Snapshotter(threading.Thread):
             for tell in list(self._listeners):
                 tell()
         self._publish(moment, fresh=fresh)
+        if fresh and before is not None:
+            # Freed all at once, tens of thousands of people would hold up every answer for as long as that takes.
+            held = [a for window in before.everyone.windows.values() for a in window.values()]
+            del before
+            while held:
+                held.pop()
 
     def _compute(self, changed: Changed, now: int) -> Moment:
         widest = WINDOWS[-1]
@@ -169,19 +172,20 @@ class Snapshotter(threading.Thread):
                 )
 
             numbers = self._numbers[window]
-            active = sorted(numbers)
+            names = sorted(numbers)
+            active = [numbers[name] for name in names]
             made.append(
                 Snapshot(
-                    head(ACTIVE_KIND, len(active), active_totals([numbers[p] for p in active])),
-                    [(p,) for p in active],
-                    [self._rows[window][p] for p in active],
+                    head(ACTIVE_KIND, len(active), active_totals(active)),
+                    names,
+                    [a.row for a in active],
                 )
             )
             inactive = everyone.inactive(*ends)
             totals = {
                 "inactive_users": len(inactive),
                 "never": sum(not i.last_ms for i in inactive),
-                "population": len(everyone.directory or everyone.people()),
+                "population": len(everyone.directory or everyone.people),
                 "directory": bool(everyone.directory),
             }
             made.append(
@@ -215,17 +219,13 @@ class Snapshotter(threading.Thread):
         of_devices = (to_ms - self._settings.device_days * DAY_MS, to_ms)
         if everybody or only:
             self._counted_to = 0  # until it is done
-            found = self._rolling.people(windows if of_devices in windows else [*windows, of_devices], only)
-            devices = found[windows.index(of_devices) if of_devices in windows else len(windows)]
-            numbers = {}  # readers hold what was handed out
-            for window, counted in zip(WINDOWS, found, strict=False):
-                before, written = self._numbers.get(window, {}), self._rows.get(window, {})
-                fresh = {p: _with_devices(a, devices[p].devices if p in devices else 0) for p, a in counted.items()}
-                rows = {p: written[p] if before.get(p) == a else encode(active_row(a)) for p, a in fresh.items()}
-                kept = {} if everybody else {p: a for p, a in before.items() if p not in people}
-                numbers[window] = kept | fresh
-                self._rows[window] = {p: written[p] for p in kept} | rows
-            self._numbers = numbers
+            found = self._rolling.people(windows, of_devices, only)
+            kept = [
+                {} if everybody else {p: a for p, a in self._numbers.get(w, {}).items() if p not in people}
+                for w in WINDOWS
+            ]
+            # Readers hold what was handed out.
+            self._numbers = {w: k | f for w, k, f in zip(WINDOWS, kept, found, strict=True)}
         self._counted_to = to_ms
 
     def _publish(self, moment: Moment, *, fresh: bool) -> None:
@@ -242,10 +242,6 @@ class Snapshotter(threading.Thread):
             if self.redis is None:
                 log.warning("snapshots do not reach Redis", reason=str(problem))
             self.redis = str(problem)
-
-
-def _with_devices(a: Active, many: int) -> Active:
-    return a if a.devices == many else msgspec.structs.replace(a, devices=many)
 
 
 def series(moment: Moment) -> dict[str, Any]:

@@ -33,6 +33,23 @@ def _text(query: str) -> str:
     return re.sub(r"\(@(\w+)\)", lambda part: f"(\n{_text(part[1])})", (QUERIES / f"{query}.sql").read_text())
 
 
+class _Written:
+    """A text as the engine reads it.  The client would escape it one character after the other: 15 ms for the names of some thousand people."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text.translate(_ESCAPES)
+
+    def __str__(self) -> str:
+        return self._text
+
+
+_ESCAPES = str.maketrans({c: f"\\{c}" for c in "\\'`\t\n"})
+
+
+def _bound(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: _Written(value) if isinstance(value, str) else value for name, value in parameters.items()}
+
+
 class Store:
     """One client per thread: an engine's client is a locked handle."""
 
@@ -116,7 +133,7 @@ class Store:
         with (
             self._within_memory(),
             self._client().query_rows_stream(
-                self._queries[query], parameters=parameters, settings=self._settings
+                self._queries[query], parameters=_bound(parameters), settings=self._settings
             ) as stream,
         ):
             yield from stream
@@ -124,7 +141,7 @@ class Store:
     def run(self, statement: str, **parameters: Any) -> None:
         """Run one of the query files that answers nothing.  Raises RequestError likewise."""
         with self._within_memory():
-            self._client().command(self._queries[statement], parameters=parameters, settings=self._settings)
+            self._client().command(self._queries[statement], parameters=_bound(parameters), settings=self._settings)
 
     def merge(self) -> None:
         """Merge everything now that would be merged in time anyway, as it lies in a store of weeks."""

@@ -154,7 +154,7 @@ def routes(service: Service) -> APIRouter:
     )
     async def active(window: Window = "24h", limit: Limit = 100, after: After = "") -> Response:
         """Who used the network in a rolling window, how, and from where: seconds old."""
-        return page(service, ACTIVE_KIND, window, limit, cursors.decode(after, tuple[str]))
+        return page(service, ACTIVE_KIND, window, limit, cursors.decode(after, str))
 
     @api.get(
         "/api/v1/snapshots/inactive",
@@ -191,7 +191,7 @@ def newest(service: Service) -> Moment:
     return moment
 
 
-def page(service: Service, kind: str, window: str, limit: int, after: tuple[Any, ...] | None) -> Response:
+def page(service: Service, kind: str, window: str, limit: int, after: Any) -> Response:
     moment = newest(service)
     snapshot = moment.snapshots[kind, window]
     rows, place = snapshot.page(after, limit)

@@ -14,12 +14,12 @@ from pipeline.errors import RequestError
 After = Annotated[str, Query(max_length=4000, description="`next` of the page before; empty: the first page")]
 
 
-def encode(place: tuple[Any, ...] | None) -> str | None:
+def encode(place: Any) -> str | None:
     return None if place is None else base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
 def decode(text: str, form: Any) -> Any:
-    """The place, or None for the beginning; `form` is its tuple type.  Raises RequestError."""
+    """The place, or None for the beginning; `form` is its type.  Raises RequestError."""
     if not text:
         return None
     try:

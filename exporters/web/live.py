@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from exporters.reports.progress import Progress
 from exporters.service import Service
+from exporters.snapshots.snapshotter import Snapshotter
 from exporters.web.gate import person_of, who
 from exporters.web.pages.overview import Numbers
 
@@ -23,43 +24,69 @@ GOLDEN = 0.618034
 _turns = itertools.count()
 
 
+class Spread:
+    """New numbers, told to one viewer after the other: to a hundred at once, every other answer would wait for all of them.  Used in the event loop."""
+
+    def __init__(self, snapshots: Snapshotter) -> None:
+        self._snapshots = snapshots
+        self._viewers: list[tuple[float, Callable[[], object]]] = []
+        self._end: Callable[[], None] = lambda: None
+
+    def listen(self, told: Callable[[], object]) -> Callable[[], None]:
+        """Have `told` called, in the event loop, after every change; the answer ends that."""
+        viewer = (next(_turns) * GOLDEN % 1 * SPREAD_SECONDS, told)
+        if not self._viewers:
+            loop = asyncio.get_running_loop()
+            self._end = self._snapshots.listen(lambda: loop.call_soon_threadsafe(self._tell, loop))
+        self._viewers.append(viewer)
+
+        def end() -> None:
+            self._viewers.remove(viewer)
+            if not self._viewers:
+                self._end()
+
+        return end
+
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        for turn, told in self._viewers:
+            loop.call_later(turn, told)
+
+
 def routes(service: Service, numbers: Numbers) -> APIRouter:
-    live = APIRouter()
+    live, spread = APIRouter(), Spread(service.snapshots)
 
     @live.get("/events", include_in_schema=False)
     async def events(request: Request) -> StreamingResponse:
         return StreamingResponse(
-            _changes(service, numbers, request), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            _changes(service, numbers, spread, request),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store"},
         )
 
     return live
 
 
-async def _changes(service: Service, numbers: Numbers, request: Request) -> AsyncIterator[str]:
+async def _changes(service: Service, numbers: Numbers, spread: Spread, request: Request) -> AsyncIterator[str]:
     """`?window=` is that of an overview.  The stream ends when its person may not look any longer."""
     person, overview = person_of(request), "window" in request.query_params
     changed, loop = asyncio.Event(), asyncio.get_running_loop()
-    turn = next(_turns) * GOLDEN % 1 * SPREAD_SECONDS
     what: set[str] = set()
     far: dict[str, Progress] = {}  # the newest word on each run that is being made
 
-    def tell(event: str) -> Callable[[], object]:
-        def told() -> None:
-            what.add(event)
-            changed.set()
-
-        return lambda: loop.call_soon_threadsafe(told)
+    def tell(event: str) -> None:
+        what.add(event)
+        changed.set()
 
     def on_progress(progress: Progress) -> None:
         far[progress.run] = progress
         changed.set()
 
     ends = [
-        service.runs.journal.listen(tell("runs")),
+        service.runs.journal.listen(lambda: loop.call_soon_threadsafe(tell, "runs")),
         service.watch.listen(lambda p: loop.call_soon_threadsafe(on_progress, p)),
     ]
     if overview:
-        ends.append(service.snapshots.listen(tell("overview")))
+        ends.append(spread.listen(lambda: tell("overview")))
     try:
         yield "retry: 2000\n\n"
         while True:
@@ -72,8 +99,6 @@ async def _changes(service: Service, numbers: Numbers, request: Request) -> Asyn
             changed.clear()
             news = sorted(what)
             what.clear()
-            if news == ["overview"]:
-                await asyncio.sleep(turn)
             if who(service, request) != person:
                 return
             for event in news:

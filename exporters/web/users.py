@@ -12,7 +12,7 @@ import msgspec
 from exporters.reports.columns import Active, created
 from exporters.service import Service
 from exporters.snapshots.everyone import Everyone, Member
-from exporters.snapshots.shapes import WINDOWS, WindowName, active_row, edges, share
+from exporters.snapshots.shapes import WINDOWS, Counted, WindowName, edges, share
 from exporters.snapshots.snapshotter import Moment
 from exporters.store.store import at
 from exporters.web.api_numbers import ActiveUser, newest
@@ -76,24 +76,27 @@ class UserDetail(msgspec.Struct):
 
 
 class Orders:
-    """Sorted places of the newest moment, made once per moment and order."""
+    """Everybody's names in an order, made once per moment and order."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._version = 0
-        self._made: dict[tuple[WindowName, Sort], list[Place]] = {}
+        self._made: dict[tuple[WindowName, Sort], list[str]] = {}
 
-    def of(self, moment: Moment, window: WindowName, sort: Sort) -> list[Place]:
+    def of(self, moment: Moment, window: WindowName, sort: Sort) -> list[str]:
         with self._lock:
             if moment.version != self._version:
                 self._version, self._made = moment.version, {}
             if (window, sort) not in self._made:
-                everyone, value = moment.everyone, _VALUES[sort]
-                numbers = everyone.windows[window]
-                self._made[window, sort] = sorted(
-                    (value(numbers.get(p, _NOBODY), everyone.last.get(p, 0)), p) for p in everyone.people()
-                )
+                # They come by name, and equals stay as they are.
+                value = _value(moment.everyone, window, sort)
+                self._made[window, sort] = sorted(moment.everyone.people, key=value)
             return self._made[window, sort]
+
+
+def _value(everyone: Everyone, window: WindowName, sort: Sort) -> Callable[[str], int]:
+    numbers, last, of = everyone.windows[window], everyone.last, _VALUES[sort]
+    return lambda person: of(numbers.get(person, _NOBODY), last.get(person, 0))
 
 
 def users(
@@ -110,17 +113,22 @@ def users(
 ) -> tuple[list[User], Place | None, int]:
     """One page, the place to go on from, and how many there are in all."""
     everyone, wanted = moment.everyone, search.strip().casefold()
-    places = orders.of(moment, window, sort)
+    value = _value(everyone, window, sort)
+    people = orders.of(moment, window, sort)
     if wanted or state:
-        places = [p for p in places if _fits(everyone, p[1], wanted, state)]
+        people = [p for p in people if _fits(everyone, p, wanted, state)]
+
+    def place(person: str) -> Place:
+        return value(person), person
+
     if order == "asc":
-        start = 0 if after is None else bisect_right(places, after)
-        chosen, more = places[start : start + limit], start + limit < len(places)
+        start = 0 if after is None else bisect_right(people, after, key=place)
+        chosen, more = people[start : start + limit], start + limit < len(people)
     else:
-        end = len(places) if after is None else bisect_left(places, after)
-        chosen, more = places[max(0, end - limit) : end][::-1], end > limit
-    rows = [_user(everyone, person, window) for _, person in chosen]
-    return rows, chosen[-1] if more and chosen else None, len(places)
+        end = len(people) if after is None else bisect_left(people, after, key=place)
+        chosen, more = people[max(0, end - limit) : end][::-1], end > limit
+    rows = [_user(everyone, person, window) for person in chosen]
+    return rows, place(chosen[-1]) if more and chosen else None, len(people)
 
 
 def states(everyone: Everyone) -> list[str]:
@@ -161,8 +169,8 @@ def detail(service: Service, name: str) -> UserDetail:
     )
 
 
-def _numbers(active: Active | None) -> ActiveUser | None:
-    return None if active is None else ActiveUser(**active_row(active))
+def _numbers(counted: Counted | None) -> ActiveUser | None:
+    return None if counted is None else msgspec.json.decode(counted.row, type=ActiveUser)
 
 
 def _fits(everyone: Everyone, person: str, wanted: str, state: str) -> bool:

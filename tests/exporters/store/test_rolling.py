@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 
+import msgspec
 import pytest
 
+from exporters.reports.columns import ACTIVE, Active
 from exporters.snapshots.rolling import DAY_MS, HOT_MS, QUIET_MS, Rolling
 from exporters.snapshots.shapes import WINDOWS, edges
 from exporters.store.changes import Changed
@@ -16,7 +19,11 @@ from tests.exporters.store.rows import START, accounts, connections
 pytestmark = pytest.mark.xdist_group("store")
 
 QUARTER_MS = 900_000
-PEOPLE = [("", "d@x.example"), *((str(n), f"{'abc'[n % 3]}@x.example") for n in range(5))]
+PEOPLE = [
+    ("", "d@x.example"),
+    ("", "w\"e\\i/r'd\n\t<é😀`@x.example"),
+    *((str(n), f"{'abc'[n % 3]}@x.example") for n in range(5)),
+]
 ADDRESSES = "ijklmnopqrstuvwxyz"
 
 
@@ -58,12 +65,26 @@ class World:
         self.rolling.change(changed, self.now)
         self.rolling.settle(edges(WINDOWS[-1], self.now)[0], self.now)
         windows = [edges(w, self.now) for w in WINDOWS]
-        return self.rolling.people(windows), changed
+        return self.rolling.people(windows, windows[1]), changed
 
     def reports(self):
         """By adding up everything there is."""
         ends = [tuple(ms // 1000 for ms in edges(w, self.now)) for w in WINDOWS]
-        return [{a.person: a for a in plain.active(self.rows.values(), self.accounts, e, e)} for e in ends]
+        return [{a.person: a for a in plain.active(self.rows.values(), self.accounts, e, ends[1])} for e in ends]
+
+
+def as_reports(people):
+    """Without what the snapshot says of each."""
+    return [{p: Active(*msgspec.structs.astuple(a)[:-1]) for p, a in window.items()} for window in people]
+
+
+def said_by_columns(row):
+    """A snapshot's row as the columns of the report say it."""
+    said = json.loads(row)
+    said["top_10_client_ips"] = " ".join(said["top_10_client_ips"])
+    for name in ("percent_relay", "percent_p2p"):
+        said[name] = "" if said[name] is None else f"{said[name]:.2f}"
+    return said | {"last_access_date": said["last_access_date"] or ""}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -78,11 +99,43 @@ def test_windows_are_the_reports_whatever_changes(store, seed):
         world.now += world.rng.choice((1_000, 1_000, QUARTER_MS, QUIET_MS, 3 * HOT_MS))
         found, changed = world.look()
         expected = world.reports()
-        assert found == expected
+        assert as_reports(found) == expected
         called = {p: plain.person({"id": p[0], "email": p[1]}, world.accounts) for p in PEOPLE}
         theirs = {called[p] for p in changed.seen}
-        some = world.rolling.people([edges(w, world.now) for w in WINDOWS], [p for p in PEOPLE if called[p] in theirs])
-        assert some == [{person: a for person, a in people.items() if person in theirs} for people in expected]
+        windows = [edges(w, world.now) for w in WINDOWS]
+        some = world.rolling.people(windows, windows[1], [p for p in PEOPLE if called[p] in theirs])
+        assert as_reports(some) == [
+            {person: a for person, a in people.items() if person in theirs} for people in expected
+        ]
+
+
+def test_what_a_snapshot_says_of_somebody_is_what_the_reports_columns_say(store):
+    world = World(store, 5)
+    many = 2**64 - 1
+    for n, person in enumerate(["plain@x.example", "zoë\"\\/\t\n\u0001'`@x.example", "quiet@x.example"]):
+        for first, relay in ((1, 2), (2, 1)):
+            row = {
+                "email": person, "bucket": world.now // 1000 // 900 * 900, "first": first, "version": n, "success": 5 * n, "failed_dns": 3, "failed_other": 1,
+                "relay": relay * n, "p2p": n, "bytes_transferred": many, "bytes_received": many, "last_access": n and world.now + first,
+                "client_ips": [("2001:db8::1", 2), ("10.0.0.1", 3)] if n else [], "devices": ["p", f"q{first}"],
+            }  # fmt: skip
+            store.insert("connections", connections(row))
+    found = world.look()[0][0]
+    assert {p: said_by_columns(a.row) for p, a in found.items()} == {
+        p: {c.name: c.of(a) for c in ACTIVE} for p, a in found.items()
+    }
+    assert found["plain@x.example"].transferred == 2 * many
+
+
+def test_devices_of_more_days_than_any_window_are_counted_all_the_same(store):
+    world = World(store, 6)
+    long = (edges("30d", world.now)[0] - 5 * DAY_MS, edges("30d", world.now)[1])
+    for age_days, device in ((0, "new"), (33, "old")):
+        at_ms = world.now - age_days * DAY_MS
+        store.insert("connections", connections({"email": "a@x.example", "bucket": at_ms // 1000 // 900 * 900, "version": 1, "success": 1, "last_access": at_ms, "devices": [device]}))  # fmt: skip
+    world.rolling.settle(long[0], world.now)
+    people = world.rolling.people([edges(w, world.now) for w in WINDOWS], long)
+    assert [[(a.success, a.devices) for a in window.values()] for window in people] == [[(1, 2)]] * 3
 
 
 def test_late_events_are_added_up_once_and_not_at_every_look(store, monkeypatch):
@@ -95,7 +148,7 @@ def test_late_events_are_added_up_once_and_not_at_every_look(store, monkeypatch)
     for n in range(5):
         world.change(3 * HOT_MS - n * QUARTER_MS)  # each younger than the one before
         found, _ = world.look()
-        assert found == world.reports()
+        assert as_reports(found) == world.reports()
     assert ran.count("recent") == 1
 
 

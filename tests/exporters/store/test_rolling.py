@@ -112,19 +112,28 @@ def test_windows_are_the_reports_whatever_changes(store, seed):
 def test_what_a_snapshot_says_of_somebody_is_what_the_reports_columns_say(store):
     world = World(store, 5)
     many = 2**64 - 1
-    for n, person in enumerate(["plain@x.example", "zoë\"\\/\t\n\u0001'`@x.example", "quiet@x.example"]):
-        for first, relay in ((1, 2), (2, 1)):
-            row = {
+    names = [
+        "=1+1@x.example",
+        "zoë\"\\/\t\n\u0001'`@x.example",
+        "quiet@x.example",
+        *(f"u{n}@x.example" for n in range(300)),
+    ]
+    shares = [(0, 1), (0, 0), (0, 0), (1, 799), (3, 797), (1, 2), (0, 5), *((world.rng.randrange(2000), world.rng.randrange(2000)) for _ in names)]  # fmt: skip
+    rows = []
+    for n, (person, share) in enumerate(zip(names, shares, strict=False)):
+        for first, (relay, p2p) in enumerate((share, (0, 0))):
+            rows.append({
                 "email": person, "bucket": world.now // 1000 // 900 * 900, "first": first, "version": n, "success": 5 * n, "failed_dns": 3, "failed_other": 1,
-                "relay": relay * n, "p2p": n, "bytes_transferred": many, "bytes_received": many, "last_access": n and world.now + first,
+                "relay": relay, "p2p": p2p, "bytes_transferred": many, "bytes_received": many, "last_access": n % 3 and world.now + first,
                 "client_ips": [("2001:db8::1", 2), ("10.0.0.1", 3)] if n else [], "devices": ["p", f"q{first}"],
-            }  # fmt: skip
-            store.insert("connections", connections(row))
+            })  # fmt: skip
+    store.insert("connections", connections(*rows))
     found = world.look()[0][0]
-    assert {p: said_by_columns(a.row) for p, a in found.items()} == {
-        p: {c.name: c.of(a) for c in ACTIVE} for p, a in found.items()
-    }
-    assert found["plain@x.example"].transferred == 2 * many
+    assert {p: json.loads(a.row)["user_email"] for p, a in found.items()} == {p: p for p in names}
+    for counted in found.values():
+        said = {c.name: c.of(counted) for c in ACTIVE} | {"user_email": counted.person}  # files guard against formulas
+        assert said_by_columns(counted.row) == said
+    assert found["quiet@x.example"].transferred == 2 * many
 
 
 def test_devices_of_more_days_than_any_window_are_counted_all_the_same(store):

@@ -21,7 +21,6 @@ ALIVE_SECONDS = 20.0
 # Numbers change for everybody at once; they are sent to one after the other within so long.
 SPREAD_SECONDS = 1.0
 GOLDEN = 0.618034
-_turns = itertools.count()
 
 
 class Spread:
@@ -29,12 +28,13 @@ class Spread:
 
     def __init__(self, snapshots: Snapshotter) -> None:
         self._snapshots = snapshots
+        self._turns = itertools.count()
         self._viewers: list[tuple[float, Callable[[], object]]] = []
         self._end: Callable[[], None] = lambda: None
 
     def listen(self, told: Callable[[], object]) -> Callable[[], None]:
         """Have `told` called, in the event loop, after every change; the answer ends that."""
-        viewer = (next(_turns) * GOLDEN % 1 * SPREAD_SECONDS, told)
+        viewer = (next(self._turns) * GOLDEN % 1 * SPREAD_SECONDS, told)
         if not self._viewers:
             loop = asyncio.get_running_loop()
             self._end = self._snapshots.listen(lambda: loop.call_soon_threadsafe(self._tell, loop))

@@ -10,9 +10,14 @@ import os
 import secrets
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from exporters.sinks import clients
+from exporters.sinks.s3 import PROBE, S3Sink
+from exporters.sinks.sink import Missing
+from exporters.sinks.target import BucketTarget
+from pipeline.errors import ConfigError, Refused, Unavailable
 
 KEYS = "keys.json"
 PORTS = (
@@ -60,6 +65,20 @@ def command(home: Path, ports: dict[str, int]) -> list[str]:
         *FLAGS,
         *(f"-{name}={ports[name]}" for name in PORTS),
     ]
+
+
+def stores(target: BucketTarget) -> bool:
+    """Whether it takes an object and gives it back, in the bucket of `target`, which is made here.
+
+    It answers by itself seconds before its volumes have reported to it; until then it neither takes nor finds anything.
+    """
+    try:
+        clients.make_bucket(target)
+        with closing(S3Sink(target, clients.Timing(connect_seconds=1, read_seconds=5, attempts=1))) as sink:
+            sink.create(PROBE)
+            return b"".join(sink.read(PROBE.key)) == PROBE.body
+    except (Unavailable, Refused, Missing):
+        return False
 
 
 def _binary() -> str:

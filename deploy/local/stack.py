@@ -21,12 +21,11 @@ from typing import IO, Any
 from deploy.local import kafka, s3
 from deploy.local.processes import Child, free_port, free_ports
 from exporters.client import Client
-from exporters.sinks import clients
 from exporters.sinks.target import BucketTarget, DirectoryTarget
 from exporters.sync.destinations import configured
 from pipeline import broker, clock, console
 from pipeline import settings as settings_module
-from pipeline.errors import ConfigError, Refused, Unavailable
+from pipeline.errors import ConfigError, Unavailable
 from pipeline.settings import ENDPOINTS, MAIL, Settings
 
 LOCAL_PARTITIONS = 8
@@ -181,9 +180,8 @@ class Stack:
             str(ports["reports"]),
         ]
         if self._s3:
-            self.wait(
-                START_SECONDS, f"the S3 server at {self._bucket(ports).endpoint}", lambda: _made(self._bucket(ports))
-            )
+            bucket = self._bucket(ports)
+            self.wait(START_SECONDS, f"the S3 server at {bucket.endpoint}", lambda: s3.stores(bucket))
         self._add("worker", worker)
         self._add("reports", reports)
         if self._deliver is not None:
@@ -249,14 +247,6 @@ def _answers(settings: Settings) -> bool:
             pass
         broker.admin(settings).close()
     except (OSError, Unavailable):
-        return False
-    return True
-
-
-def _made(target: BucketTarget) -> bool:
-    try:
-        clients.make_bucket(target)
-    except (Unavailable, Refused):  # while it starts it refuses, too
         return False
     return True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exporters.sinks import multipart
@@ -17,7 +17,7 @@ from exporters.sinks.clients import Timing, bucket, configuration, connect, encr
 from exporters.sinks.credentials import hands_out
 from exporters.sinks.opening import open_sink
 from exporters.sinks.remedies import DENIED, code_of, is_about_signing, is_taken, translated
-from exporters.sinks.s3 import PROBE_BODY, PROBE_KEY, UNKNOWN_CONDITION
+from exporters.sinks.s3 import PROBE, UNKNOWN_CONDITION
 from exporters.sinks.sink import Document, Outcome, Sink
 from exporters.sinks.target import BucketTarget, DirectoryTarget, Role
 from pipeline import clock
@@ -94,11 +94,11 @@ class _Directory:
         return f"{self._target.place} is a directory"
 
     def _write(self) -> str:
-        self._sink.create(_document(PROBE_KEY, PROBE_BODY))
+        self._sink.create(PROBE)
         return "a file was written and synced to the disk"
 
     def _create_only(self) -> str:
-        if self._sink.create(_document(PROBE_KEY, PROBE_BODY)).outcome is not Outcome.EXISTS:
+        if self._sink.create(PROBE).outcome is not Outcome.EXISTS:
             raise _Change("files are written over; choose a file system with hard links")
         return "a name that is taken stays as it is"
 
@@ -140,7 +140,7 @@ class _Bucket:
         key = f"_activity/tests/{iso(clock.now_ms()).replace(':', '-')}.txt"
         body = f"Written by a set-up check of {self._owner}. May be deleted.\n".encode()
         try:
-            self._written = self._put(key, body)
+            self._written = self._put(_document(key, body))
         except Exception as error:
             if is_about_signing(error):
                 raise translated(error, self._target.place) from None
@@ -157,8 +157,8 @@ class _Bucket:
         if self._target.create_only == "head first":
             return self._looks_first()
         try:
-            self._put(PROBE_KEY, PROBE_BODY)
-            self._put(PROBE_KEY, PROBE_BODY)
+            self._put(PROBE)
+            self._put(PROBE)
         except Exception as error:
             if is_taken(error):
                 return "a key that is taken stays as it is"
@@ -169,7 +169,7 @@ class _Bucket:
     def _looks_first(self) -> str:
         sink = open_sink(self._target)
         try:
-            sink.exists(PROBE_KEY)
+            sink.exists(PROBE.key)
         except Refused:
             raise _Change("looking before each write needs s3:GetObject and s3:ListBucket; allow both") from None
         return "as set, delivery looks before each write; two writers at one moment can outrun that"
@@ -178,7 +178,7 @@ class _Bucket:
         """The same for objects in parts: some stores keep the condition for small ones only."""
         if self._target.create_only == "head first":
             return "as for small ones"
-        document = _document(PROBE_KEY + "-parts", PROBE_BODY)
+        document = replace(PROBE, key=PROBE.key + "-parts")
         about = {"Key": within(self._target, document.key), "ContentType": "text/plain", **encryption(self._target)}
         try:
             for _ in range(2):
@@ -207,7 +207,7 @@ class _Bucket:
                 "no expected_owner is set; set it to the bucket owner's account, so that a stranger's bucket of this name is refused"
             )
         try:
-            self._put(PROBE_KEY, PROBE_BODY, ExpectedBucketOwner=NOBODY)
+            self._put(PROBE, ExpectedBucketOwner=NOBODY)
         except Exception as error:
             if code_of(error) in DENIED:
                 return f"the bucket belongs to {self._target.expected_owner}, and the store looks at that"
@@ -232,12 +232,12 @@ class _Bucket:
     def _claim(self) -> str:
         return _claim(open_sink(self._target), self._target.place, self._owner)
 
-    def _put(self, key: str, body: bytes, **more: str) -> dict[str, Any]:
+    def _put(self, document: Document, **more: str) -> dict[str, Any]:
         ask = {
             **bucket(self._target),
-            "Key": within(self._target, key),
-            "Body": body,
-            "ContentType": "text/plain",
+            "Key": within(self._target, document.key),
+            "Body": document.body,
+            "ContentType": document.media_type,
             "IfNoneMatch": "*",
             **encryption(self._target),
             **more,

@@ -36,9 +36,9 @@ from pipeline.errors import Refused, Unavailable
 log = logs.logger("sinks")
 T = TypeVar("T")
 
-# Our own objects below a prefix begin so; no event lies there.
-PROBE_KEY = "_activity/create-only"
-PROBE_BODY = b"Put twice at a start, to see that this store never writes over an object. May be deleted.\n"
+_SAID = b"Put twice at a start, to see that this store never writes over an object. May be deleted.\n"
+# Our own objects below a prefix lie there; no event does.
+PROBE = Document("_activity/create-only", _SAID, "text/plain", hashlib.sha256(_SAID).hexdigest())
 SHA256_META = "sha256"
 NOT_THERE = ("NoSuchKey", "404", "NotFound")
 UNKNOWN_CONDITION = ("NotImplemented", "501")
@@ -148,10 +148,9 @@ class S3Sink:
         with self._lock:
             if self._create_only != "unknown":
                 return
-            probe = Document(PROBE_KEY, PROBE_BODY, "text/plain", hashlib.sha256(PROBE_BODY).hexdigest())
             try:
-                self._store(PROBE_KEY, probe)
-                self._store(PROBE_KEY, probe)
+                self._store(PROBE.key, PROBE)
+                self._store(PROBE.key, PROBE)
             except Exception as error:
                 if is_taken(error):
                     self._create_only = "native"

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from exporters.sinks.clients import Timing, encryption
 from exporters.sinks.multipart import MIB, PART_BYTES, part_bytes
-from exporters.sinks.s3 import PROBE_KEY, S3Sink
+from exporters.sinks.s3 import PROBE, S3Sink
 from exporters.sinks.sink import Document, Outcome, Receipt
 from exporters.sinks.target import BucketTarget, KeyPair
 from pipeline.errors import ConfigError, Refused, Unavailable
@@ -217,7 +217,7 @@ def test_a_store_that_keeps_the_condition_is_trusted(seaweed):
     assert sink.create_only == "unknown"
     sink.create(document())
     assert sink.create_only == "native"
-    assert [o.key for o in sink.objects()] == [PROBE_KEY, "a/one"]
+    assert [o.key for o in sink.objects()] == [PROBE.key, "a/one"]
 
 
 def test_a_checksum_goes_with_every_object_and_the_store_verifies_it(seaweed):

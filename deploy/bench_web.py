@@ -32,6 +32,7 @@ from pipeline.model.times import iso
 from pipeline.settings import Settings
 
 DAY_MS = 86_400_000
+FRESH_MS = 2 * 3_600_000  # what is newer than this lies in parts of its own
 PAGES = {
     "overview": "/overview",
     "users": "/users",
@@ -85,10 +86,13 @@ def run(rate: int, seconds: int, users: int, days: int, viewers: int) -> None:
 
 
 def _fill(home: Path, users: int, days: int) -> int:
-    """Rollups and sign-ins of whole days up to last midnight, as the projector would have written them."""
+    """Rollups and sign-ins of whole days up to last midnight, as the projector would have written them; returns how many rollups.
+
+    Of the last hours a store has small parts, not one of weeks: a midnight that was just now would have every look read all of that one.
+    """
     settings = settings_module.load(home)
     store = Store.open(settings.store_url, memory_bytes=settings.store_memory_bytes)
-    midnight = clock.now_ms() // DAY_MS * DAY_MS
+    midnight = (clock.now_ms() - FRESH_MS) // DAY_MS * DAY_MS
     with console.progress("filling the store", days * users) as advance:
         rows = bench_report.fill(store, users=users, days=days, start_ms=midnight - days * DAY_MS, advance=advance)
         for day in range(days):

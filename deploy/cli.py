@@ -137,7 +137,10 @@ def bench_sync(
 @bench_app.command("web")
 def bench_web(
     rate: Annotated[int, typer.Option("--rate", help="Events per second meanwhile")] = 5_000,
-    seconds: Annotated[int, typer.Option("--seconds", min=5, help="For how long; of one minute the slowest hundredth is a dozen answers")] = 300,
+    seconds: Annotated[
+        int,
+        typer.Option("--seconds", min=5, help="For how long; of one minute the slowest hundredth is a dozen answers"),
+    ] = 300,
     users: Annotated[int, typer.Option("--users", min=100, help="People in the store")] = 10_000,
     days: Annotated[int, typer.Option("--days", min=1, help="Days of them")] = 30,
     viewers: Annotated[int, typer.Option("--viewers", min=0, help="Browsers on the event stream")] = 100,

@@ -270,21 +270,21 @@ class Verifier:
         key = _object(with_events[0], "events")["key"] if with_events else ""
         seen = self._look(key) if key else None
         if seen is None:
-            without = [a for a in attempts if not _object(a, "events")]
-            if not without:
+            candidates = [a for a in attempts if not _object(a, "events")]
+            if not candidates:
                 gone = "; its source was gone before anybody could know" if entry.get("outcome") == "unknown" else ""
                 wrong.append(f"{key} is missing{gone}")
                 return None
-            chosen = without[0]
         else:
-            same = [a for a in with_events if _object(a, "events")["sha256"] == seen.sha256]
-            if not same:
+            candidates = [a for a in with_events if _object(a, "events")["sha256"] == seen.sha256]
+            if not candidates:
                 wrong.append(
                     f"{key} has SHA-256 {seen.sha256}, the manifest says {_object(with_events[0], 'events')['sha256']}"
                 )
                 return None
-            chosen = same[0]
-            self._count(key, _object(chosen, "events"), seen, wrong)
+            self._count(key, _object(candidates[0], "events"), seen, wrong)
+        # They may differ in their rejects alone; who cut and died has put none.
+        chosen = next((a for a in candidates if self._lies(_object(a, "rejects"))), candidates[0])
         rejects = _object(chosen, "rejects")
         if rejects:
             lying = self._look(rejects["key"])
@@ -309,11 +309,16 @@ class Verifier:
         elif seen.lines != told["lines"]:
             wrong.append(f"{key} has {seen.lines} lines, the manifest says {told['lines']}")
 
+    def _lies(self, part: dict[str, Any]) -> bool:
+        """Whether a part of an attempt is there, as one that it does not have always is."""
+        if not part:
+            return True
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM there WHERE key = ?", (part["key"],)).fetchone() is not None
+
     def _look(self, key: str) -> Seen | None:
         """One object, read through; None if it is not there."""
-        with self._lock:
-            there = self._db.execute("SELECT 1 FROM there WHERE key = ?", (key,)).fetchone()
-        if there is None:
+        if not self._lies({"key": key}):
             return None
         digest, size, lines = hashlib.sha256(), 0, 0
         unpack = _unpacker(key)

@@ -241,6 +241,36 @@ def test_another_attempt_may_be_what_lies_there(tmp_path):
     assert found(tmp_path).problems == [], "the other attempt has no events, only rejects"
 
 
+@pytest.mark.parametrize(
+    "values", [[sign_in(1), b"rubbish"], [b"rubbish"]], ids=["events and rejects", "rejects alone"]
+)
+def test_attempts_may_differ_in_their_rejects_alone(tmp_path, values):
+    """Whoever cut died before its put, and whoever put it packed the rejects into other bytes: what lies there is complete."""
+    writer = Writer(tmp_path)
+    records = [record(n, value) for n, value in enumerate(values)]
+
+    def batch():
+        made = Batch(0, 0)
+        Former("authentication", writer.destination).take(made, records, decode_authentications(records))
+        return made
+
+    cut, _ = cut_of(batch(), PLACE, writer.destination, hour=0, window=0, begun=False, at=NOW)
+    other = batch()
+    other.rejects = other.rejects.replace(b'"$"', b'"here"')
+    again, documents = attempt_of(other, cut, PLACE, writer.destination)
+    assert again.events == cut.attempt.events
+    at = writer.say(cut)
+    writer.say(cuts.Again(at, again))
+    for document in documents.values():
+        writer.sink.create(document)
+    writer.say(cuts.Ended(at))
+    writer.account()
+    seen = found(tmp_path)
+    assert (seen.problems, seen.rejects, seen.events) == ([], 1, len(values) - 1)
+    objects(tmp_path, "errors")[0].unlink()
+    assert len(found(tmp_path).problems) == 1, "no attempt's rejects are there"
+
+
 def test_the_file_alone_is_enough(delivered, tmp_path):
     file = tmp_path / "verify.py"
     shutil.copy(verifier(), file)

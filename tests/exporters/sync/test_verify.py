@@ -54,7 +54,13 @@ class Writer:
         batch = Batch(first, first)
         Former("authentication", self.destination).take(batch, records, decode_authentications(records))
         cut, documents = cut_of(batch, PLACE, self.destination, hour=0, window=self.chain.window, begun=True, at=NOW)
+        self.put(cut, documents)
+
+    def put(self, cut: Cut, documents: dict, *others: cuts.Attempt) -> None:
+        """A cut, other attempts at it, and the documents of one of them."""
         at = self.say(cut)
+        for attempt in others:
+            self.say(cuts.Again(at, attempt))
         for document in documents.values():
             self.sink.create(document)
         self.say(cuts.Ended(at))
@@ -230,11 +236,7 @@ def test_another_attempt_may_be_what_lies_there(tmp_path):
     other = parse("d", {"target": str(tmp_path), "users": ["nobody"]})
     Former("authentication", other).take(smaller, records, decode_authentications(records))
     again, _ = attempt_of(smaller, cut, PLACE, other)
-    at = writer.say(cut)
-    writer.say(cuts.Again(at, again))
-    for document in documents.values():
-        writer.sink.create(document)
-    writer.say(cuts.Ended(at))
+    writer.put(cut, documents, again)
     writer.account()
     assert found(tmp_path).problems == []
     (tmp_path / cut.key).unlink()
@@ -259,11 +261,7 @@ def test_attempts_may_differ_in_their_rejects_alone(tmp_path, values):
     other.rejects = other.rejects.replace(b'"$"', b'"here"')
     again, documents = attempt_of(other, cut, PLACE, writer.destination)
     assert again.events == cut.attempt.events
-    at = writer.say(cut)
-    writer.say(cuts.Again(at, again))
-    for document in documents.values():
-        writer.sink.create(document)
-    writer.say(cuts.Ended(at))
+    writer.put(cut, documents, again)
     writer.account()
     seen = found(tmp_path)
     assert (seen.problems, seen.rejects, seen.events) == ([], 1, len(values) - 1)

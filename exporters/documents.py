@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from isal import igzip
+from exporters.packing import gzip_file
 
 # A text cell that begins so is a formula to a spreadsheet.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
@@ -89,7 +89,7 @@ def write(path: Path, pieces: Iterable[tuple[bytes, int]], *, gzip_name: str | N
         hashed = _Hashed(out)
         target: Any = hashed
         if gzip_name is not None:
-            target = igzip.IGzipFile(filename=gzip_name, mode="wb", compresslevel=2, fileobj=hashed, mtime=0)
+            target = gzip_file(hashed, gzip_name)
         for piece, count in pieces:
             target.write(piece)
             rows += count

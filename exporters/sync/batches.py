@@ -14,10 +14,9 @@ from operator import methodcaller
 from typing import Any
 
 import msgspec
-import zstandard
-from isal import isal_zlib
 
 from exporters import ocsf
+from exporters.packing import pack
 from exporters.sinks.sink import Document
 from exporters.sync import envelopes, keys
 from exporters.sync.cuts import EVENTS, Attempt, Cut, Part
@@ -27,26 +26,7 @@ from pipeline.model.events import Rejected
 from pipeline.model.verdicts import Decode, Verdicts
 
 # Changes when the same records would become other bytes.
-ENCODER = "2"
-GZIP_LEVEL, ZSTD_LEVEL = 2, 3
-# So much is packed at once: a batch need not lie in memory a second time, and how its lines came together does not show in the bytes.
-PACKED_BYTES = 1 << 16
-
-# By the size of what comes, which zstd says in its frame: many readers want to know it first.
-PACKERS: dict[str, Callable[[int], Any]] = {
-    "gzip": lambda _size: isal_zlib.compressobj(GZIP_LEVEL, wbits=31),
-    "zstd": lambda size: zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj(size=size),
-}
-
-
-def pack(lines: bytearray, packed: str) -> bytes:
-    """A document: `packed` with none, gzip (one member) or zstd (one frame)."""
-    if packed == "none":
-        return bytes(lines)
-    packer = PACKERS[packed](len(lines))
-    with memoryview(lines) as view:
-        pieces = [packer.compress(view[n : n + PACKED_BYTES]) for n in range(0, len(view), PACKED_BYTES)]
-    return b"".join([*pieces, packer.flush()])
+ENCODER = "3"
 
 
 class _Version(msgspec.Struct):

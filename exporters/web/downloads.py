@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from fastapi.responses import FileResponse, Response, StreamingResponse
-from isal import igzip
+from zlib_ng import gzip_ng
 
+from exporters.packing import gzip_file
 from exporters.reports.runs import EXPIRED, READY, Run
 from exporters.service import Service
 from pipeline.errors import RequestError
@@ -70,7 +71,7 @@ def _media(name: str) -> str:
 
 def _plain(source: IO[bytes], stored: str) -> Iterator[bytes]:
     with source:
-        yield from _read(igzip.IGzipFile(fileobj=source, mode="rb") if stored == "gz" else source)
+        yield from _read(gzip_ng.GzipNGFile(fileobj=source, mode="rb") if stored == "gz" else source)
 
 
 def _read(source: Any) -> Iterator[bytes]:
@@ -100,8 +101,7 @@ class _Pipe(io.RawIOBase):
 
 def _gzipped(pieces: Iterator[bytes], inner: str) -> Iterator[bytes]:
     pipe = _Pipe()
-    out: Any = igzip.IGzipFile(filename=inner, mode="wb", compresslevel=2, fileobj=pipe, mtime=0)
-    yield from _through(pieces, out, pipe)
+    yield from _through(pieces, gzip_file(pipe, inner), pipe)
 
 
 def _zipped(pieces: Iterator[bytes], inner: str) -> Iterator[bytes]:

@@ -95,6 +95,9 @@ def test_deaths_at_every_step_and_a_sleeper_that_wakes_change_nothing(servers, t
             process.wait()
         (servers.data / "activity.toml").unlink()
     same(servers, tmp_path)
+    # Whoever made an object again made the same bytes: no entry tells of another attempt.
+    manifests = [json.loads(file.read_bytes()) for file in (tmp_path / "manifests").rglob("*.json")]
+    assert not [e for m in manifests for e in m["entries"] if "other_attempts" in e]
 
 
 class Listener:

@@ -129,6 +129,6 @@ def main(settings: Settings) -> None:
             raise ConfigError(
                 f"127.0.0.1 port {settings.worker_port} cannot be listened on ({error.strerror}); choose another with --port or ACTIVITY_WORKER_PORT"
             ) from None
-    worker = faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False)
+    worker = faust.Worker(app, quiet=True, redirect_stdouts=False, override_logging=False)
     worker.spinner = None  # it hides the terminal's cursor even where quiet, and whoever dies cannot show it again
     worker.execute_from_commandline()

@@ -12,6 +12,24 @@ import structlog
 NOISY = ("kafka", "aiokafka", "faust", "mode", "httpx", "httpcore", "asyncio", "botocore", "urllib3")
 
 
+class Seldom(logging.Filter):
+    """Lets each line of a vendor through once a minute: a client whose topic is gone says so four hundred times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[tuple[str, str]] = set()
+        self._until = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.created >= self._until:
+            self._said.clear()
+            self._until = record.created + 60
+        line = record.name, record.getMessage()
+        new = line not in self._said
+        self._said.add(line)
+        return new
+
+
 def configure(*, level: str = "info", json_lines: bool = False) -> None:
     """Once per process, from its `main`.  `json_lines` for machines; people get key=value."""
     number = getattr(logging, level.upper())
@@ -33,6 +51,8 @@ def configure(*, level: str = "info", json_lines: bool = False) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Seldom())
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)

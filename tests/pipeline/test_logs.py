@@ -1,8 +1,11 @@
 import json
+import logging
 import subprocess
 import sys
 
 import pytest
+
+from pipeline.logs import Seldom
 
 SPEAK = """
 import sys
@@ -29,3 +32,18 @@ def test_a_logger_made_at_import_heeds_the_settings_and_shows_no_values_of_a_fai
         said = json.loads(done.stderr)
         assert (said["event"], said["room"], said["partition"], said["level"]) == ("failed", "room", 3, "error")
         assert "KeyError: 1" in said["exception"]
+
+
+def test_a_vendor_that_repeats_itself_is_heard_once_a_minute():
+    seldom = Seldom()
+
+    def heard(line, at):
+        record = logging.makeLogRecord(
+            {"name": "aiokafka", "msg": "Topic %s not found", "args": (line,), "created": at}
+        )
+        return seldom.filter(record)
+
+    assert [heard("a", 1000 + n / 400) for n in range(400)] == [True] + [False] * 399
+    assert heard("b", 1001)
+    assert not heard("a", 1059)
+    assert heard("a", 1061)

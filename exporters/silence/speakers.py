@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.model.dialects import ANALYTICS
 from pipeline.model.times import parse
 
 CONNECTOR, SOURCE = "connector", "source"
@@ -21,7 +22,6 @@ FORGOTTEN_MS = 30 * DAY_MS
 MOST = 10_000
 # Where records had to be left out, a speaker is silent only after so many times its usual pause between sightings.
 PAUSES = 20
-_PREFIX = b"ANALYTICS "
 
 
 class Speaker(msgspec.Struct):
@@ -91,7 +91,7 @@ def _speakers(record: Any, source: str) -> Iterator[Speaker]:
     named = next((v for k, v in record.headers if k == "ce_source"), None) if record.headers else None
     name = named.decode("utf-8", "replace")[:200] if named else source
     try:
-        said = _decoder.decode((record.value or b"").removeprefix(_PREFIX))
+        said = _decoder.decode((record.value or b"").removeprefix(ANALYTICS))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         yield Speaker(SOURCE, name, name, 0, at, at)
         return

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from pipeline.model import times
-from pipeline.model.dialects import STATES, authentication_document
+from pipeline.model.dialects import STATES, authentication_document, document_of
 from pipeline.model.events import BARE, ENVELOPED, Authentication, Connection, Event
 
 AUTHENTICATION, NETWORK_ACCESS = "authentication", "network_access"
@@ -63,7 +63,7 @@ def connection_line(value: bytes, event: Connection) -> bytes:
 
 def network_document(value: bytes, event: Connection) -> dict[str, Any]:
     """A valid connection event of any dialect in the S3 form, in its envelope."""
-    document = _any.decode(value)
+    document = document_of(value)
     kind = document.get("event_type")
     if isinstance(kind, str) and kind in STATES:
         return {"event_type": NETWORK_ACCESS, "event": _of_log(document, event)}

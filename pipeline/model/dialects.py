@@ -8,6 +8,8 @@ Where an event names both a user and a service account it is the user's.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterable
 from socket import AF_INET, inet_pton
@@ -37,6 +39,8 @@ from pipeline.model.events import (
     Rejected,
 )
 
+# What a connector writes before its JSON, and what some shippers leave there.
+ANALYTICS = b"ANALYTICS "
 MAX_VALUE_BYTES = 262_144
 MAX_DEPTH = 32
 MAX_INTEGER = 2**63 - 1
@@ -232,11 +236,14 @@ class _AuthenticationEnvelope(Struct, gc=False):
     event: AuthenticationEvent
 
 
-# Every way in which resolvers, operating systems and gateways say that a name did not resolve.
+# Every way in which resolvers, operating systems and gateways say that a name did not resolve.  "dns" alone may be part of a host's name.
 _DNS = re.compile(
-    r"dns_error|nxdomain|servfail|no such host|host not found|unknown host|could not resolve|can(?:'|no)t resolve|failed to resolve"
-    r"|name resolution|name or service not known|nodename nor servname|getaddrinfo|\bdns\b",
-    re.IGNORECASE,
+    r"nxdomain|servfail|no such host|host not found|unknown host|could not resolve|can(?:'|no)t resolve|unable to resolve|failed to resolve"
+    r"|(?:not|cannot) be resolved|not resolve[d]?\b|name_not_resolved|name resolution|name or service not known|nodename nor servname"
+    r"|getaddrinfo|enotfound|eai_(?:noname|again|nodata|fail)|no address associated|lookup address information|non-?existent domain"
+    r"|domain name not found|server misbehaving|\blookup \S{1,255} on \S{1,255}:53\b|dns[ _-]?(?:error|fail|lookup|resol|time|query|problem)"
+    r"|(?<![\w.-])dns(?![\w.-]|:\d)(?=.{0,80}(?:error|fail|time))|(?:error|fail).{0,80}(?<![\w.-])dns(?![\w.-]|:\d)",
+    re.IGNORECASE | re.DOTALL,
 )
 _TUNNEL = {"direct": PEER_TO_PEER, "relay": RELAY, "relayed": RELAY}
 
@@ -258,9 +265,8 @@ def _closed(kind: Any) -> Any:
 
 
 _any = msgspec.json.Decoder()
-_connector_log = msgspec.json.Decoder(ConnectorLog)
 _closed_connector_log = msgspec.json.Decoder(_closed(ConnectorLog))
-_network_envelope = msgspec.json.Decoder(_NetworkEnvelope)
+_closed_network_envelope = msgspec.json.Decoder(_closed(_NetworkEnvelope))
 _closed_authentication = msgspec.json.Decoder(_closed(AuthenticationEvent))
 _closed_authentication_envelope = msgspec.json.Decoder(_closed(_AuthenticationEnvelope))
 # The library learns a type at its first use.  Two threads that use one first at the same moment would meet a half-known one, and crash.
@@ -329,10 +335,11 @@ def decode_authentications(records: Iterable[Any], *, who: bool = True) -> list[
 def decode_connection(value: bytes, timestamp: int) -> Connection:
     """An event of the connections topic; `timestamp` is the record's own, UTC ms.  Raises Rejected."""
     _admit(value)
+    value = value.removeprefix(ANALYTICS)
     try:
         if value.startswith(b'{"event_type":"network'):
-            return _of_network(_network_envelope.decode(value).event, timestamp, "$.event")
-        return _of_log(_connector_log.decode(value), timestamp)
+            return _of_network(_closed_network_envelope.decode(value).event, timestamp, "$.event")
+        return _of_log(_closed_connector_log.decode(value), timestamp)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     event = _decode_any(value, timestamp)
@@ -350,12 +357,38 @@ def decode_authentication(value: bytes, timestamp: int) -> Authentication:
     return event
 
 
+def document_of(value: bytes) -> Any:
+    """The JSON in a record.  Numbers beyond what readers hold become texts: an unknown field must not make an event none.  Raises ValueError."""
+    value = value.removeprefix(ANALYTICS)
+    try:
+        return _any.decode(value)
+    except msgspec.ValidationError:  # a number is out of range
+        document = json.loads(value, parse_int=_whole, parse_float=_fraction, parse_constant=_no_constant)
+        json.dumps(document, ensure_ascii=False).encode()  # half characters are refused, as by the fast decoder
+        return document
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from None
+
+
+def _whole(text: str) -> int | str:
+    return int(text) if len(text) < 400 else text
+
+
+def _fraction(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
 def authentication_document(value: bytes) -> dict[str, Any]:
     """What leaves the product for a valid authentication event: the original with all its fields, known or not, in the envelope.
 
     Only a failure's `reason` is made one of the fixed list; any other text stays beside it as `detail`.
     """
-    document = _any.decode(value)
+    document = document_of(value)
     event = document["event"] if _enveloped(document) else document
     action = event["action"]
     if action.get("result") == "failure" and action.get("reason") not in FAILURE_REASONS:
@@ -372,21 +405,21 @@ def looks_like_authentication(value: bytes) -> bool:
     if b'"action"' not in value:
         return False
     try:
-        document = _any.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        document = document_of(value)
+    except (ValueError, RecursionError):
         return False
     if not isinstance(document, dict):
         return False
     if _enveloped(document):
         return bool(document["event_type"] == "authentication")
-    return "action" in document and "status" not in document and document.get("event_type") not in STATES
+    return "action" in document and "status" not in document and not _known(document.get("event_type"), STATES)
 
 
 def user_key(value: bytes) -> bytes | None:
     """The Kafka key of a line: user id, else e-mail, else service account id; None if it has none of them.  Never raises."""
     try:
-        document = _any.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        document = document_of(value)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict):
         return None
@@ -418,7 +451,8 @@ def _admit(value: bytes) -> None:
         raise Rejected(Reason.TOO_DEEP)
 
 
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# Possessive, and content with a text that never ends: tried again from each of its quotes, a value would take minutes.
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[{]|[\]}]', re.DOTALL)
 
 
 def _depth(value: bytes) -> int:
@@ -441,8 +475,8 @@ def _enveloped(document: dict[str, Any]) -> bool:
 
 def _decode_any(value: bytes, timestamp: int) -> Connection | Authentication:
     try:
-        document = _any.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        document = document_of(value)
+    except (ValueError, RecursionError):
         raise Rejected(Reason.NOT_JSON) from None
     if not isinstance(document, dict):
         raise Rejected(Reason.UNKNOWN_TYPE)
@@ -633,7 +667,7 @@ def _of_csv(row: CsvRow, timestamp: int) -> Connection:
     )
 
 
-_AMOUNT = re.compile(r"-?\d{1,40}", re.ASCII)
+_AMOUNT = re.compile(r"-?\d+", re.ASCII)
 
 
 def _amount(text: Text, path: str) -> int:
@@ -641,10 +675,10 @@ def _amount(text: Text, path: str) -> int:
         return 0
     if not _AMOUNT.fullmatch(text):
         raise Rejected(Reason.WRONG_TYPE, path)
-    number = int(text)
-    if not 0 <= number <= MAX_INTEGER:
+    digits = text.lstrip("-0") or "0"
+    if len(digits) > len(str(MAX_INTEGER)) or int(digits) > MAX_INTEGER or (text[0] == "-" and digits != "0"):
         raise Rejected(Reason.OUT_OF_RANGE, path)
-    return number
+    return int(digits)
 
 
 def _of_authentication(

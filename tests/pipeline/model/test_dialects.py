@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporters.sync.envelopes import authentication_line, connection_line
 from pipeline.model import addresses, dialects
 from pipeline.model.dialects import (
     decode_authentication,
@@ -86,6 +87,130 @@ def test_nesting_of_32_is_fine_and_brackets_in_text_do_not_nest():
     head = b'{"event_type":"closed_connection","timestamp":1774605600000,"user":{"id":"1"},'
     assert decode_connection(head + b'"x":' + b"[" * 31 + b"]" * 31 + b"}", NOW)
     assert decode_connection(head + b'"x":"' + b"[{" * 50 + b'\\"[[["}', NOW)
+
+
+def test_a_text_that_never_ends_is_judged_at_once():
+    """Each of its quotes may begin a text: who tries them all takes minutes, in which the worker loses its partitions."""
+    [refused] = decode_connections([Record(b"{" * 33 + b'"' + b'\\"' * 131_000)])
+    assert refused.reason is Reason.TOO_DEEP
+
+
+FORMS = {
+    "log": b'{"event_type":"closed_connection","timestamp":1774605600000,"user":{"id":"1"},"connection":{"id":"c"}%b}',
+    "S3": b'{"event_type":"network_access","event":{"time":"2026-03-27T10:00:00Z","status":"closed_connection","user":{"id":"1"}%b}}',
+    "S3, spaced": b'{"event_type": "network_access", "event": {"time":"2026-03-27T10:00:00Z","status":"closed_connection","user":{"id":"1"}%b}}',
+    "S3, bare": b'{"time":"2026-03-27T10:00:00Z","status":"closed_connection","user":{"id":"1"}%b}',
+    "sign-in": b'{"time":"2026-03-27T10:00:00Z","action":{"type":"reauth","user":{"id":"1"}}%b}',
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("unknown", "fine"),
+    [
+        (b"1", True),
+        (b"1e999", True),
+        (b"-1e999", True),
+        (b"9" * 30, True),
+        (b"9" * 5_000, True),
+        (b'"\\ud800"', False),
+        (b"NaN", False),
+        (b"01", False),
+        (b'"\\q"', False),
+        (b'{"x":1e999,"y":"\\ud800"}', False),
+    ],
+    ids=lambda v: v[:12].decode() if isinstance(v, bytes) else "",
+)
+def test_an_unknown_field_is_ignored_in_every_form_or_no_json_in_every_form(form, unknown, fine):
+    value = FORMS[form] % (b',"new":' + unknown)
+    decode = decode_authentications if form == "sign-in" else decode_connections
+    [event] = decode([Record(value)])
+    if not fine:
+        assert (event.reason, event.path) == (Reason.NOT_JSON, "$")
+        return
+    assert event.principal.id == "1"
+    line = authentication_line(value, event) if form == "sign-in" else connection_line(value, event)
+    assert json.loads(line, parse_int=str)["event"]
+
+
+def test_what_a_connector_writes_before_its_json_may_still_be_there():
+    value = FORMS["log"] % b""
+    plain, prefixed = decode_connections([Record(value), Record(b"ANALYTICS " + value)])
+    assert plain == prefixed
+    assert connection_line(b"ANALYTICS " + value, prefixed) == connection_line(value, plain)
+
+
+RESOLVED_NOT = """
+lookup foo.int on 10.0.0.2:53: server misbehaving
+lookup foo.int on 10.0.0.2:53: read udp 10.0.0.9:4711->10.0.0.2:53: i/o timeout
+dial tcp: lookup foo.int: no such host
+Name does not resolve
+No address associated with hostname
+unable to resolve host foo
+getaddrinfo ENOTFOUND foo
+net::ERR_NAME_NOT_RESOLVED
+Domain name not found
+failed to lookup address information: Try again
+*** Can't find foo: Non-existent domain
+Host foo could not be resolved
+DNSError: 12
+dns_lookup_failed
+DNS query timed out
+failed: DNS
+EAI_AGAIN
+Temporary failure in name resolution
+NXDOMAIN
+"""
+RESOLVED = """
+dial tcp dns.example.com:443: connect: connection refused
+TLS handshake with dns.google failed: certificate expired
+connect to primary-dns:53 timed out
+dns:53 refused
+policy lookup failed
+i/o timeout
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [(m, "failed_dns") for m in RESOLVED_NOT.split("\n")[1:-1]]
+    + [(m, "failed_other") for m in RESOLVED.split("\n")[1:-1]],
+)
+def test_whether_a_name_did_not_resolve_is_read_from_the_message(message, outcome):
+    value = {"event_type": "failed_to_connect", "timestamp": NOW, "user": {"id": "1"}}
+    value["connection"] = {"error_message": message}
+    assert decode_connection(json.dumps(value).encode(), NOW).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    "message", ["dns " * 60_000, "error " * 40_000, "lookup " * 35_000, "lookup " + "x" * 200_000], ids=lambda m: m[:14]
+)
+def test_a_long_message_is_read_at_once(message):
+    value = json.dumps(
+        {
+            "event_type": "failed_to_connect",
+            "timestamp": NOW,
+            "user": {"id": "1"},
+            "connection": {"error_message": message},
+        }
+    )
+    assert decode_connection(value.encode(), NOW).outcome == "failed_other"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("9" * 5_000, Reason.OUT_OF_RANGE),
+        ("-1", Reason.OUT_OF_RANGE),
+        ("1.5", Reason.WRONG_TYPE),
+        ("0" * 5_000 + "7", None),
+    ],
+    ids=lambda v: str(v)[:12],
+)
+def test_a_rows_bytes_of_any_length_are_judged(text, reason):
+    row = {"start_time": "2026-03-27 10:00:00 UTC", "status": "NORMAL", "user": "a@x.example", "bytes_received": text}
+    [event] = decode_connections([Record(json.dumps(row).encode())])
+    assert (event.reason if reason else event.bytes_received) == (reason or 7)
 
 
 def test_a_connection_on_the_authentications_topic_is_wrong():

@@ -64,7 +64,7 @@ def make(settings: Settings) -> Worker:
         topic_allow_declare=False,
         topic_disable_leader=True,
         producer_max_batch_size=1 << 20,
-        producer_max_request_size=2 << 20,
+        producer_max_request_size=topics.REJECT_BYTES,
         producer_request_timeout=2 * settings.stall_seconds,  # then the flush has failed, and with it the process
         consumer_max_fetch_size=FETCH_BYTES,
         consumer_auto_offset_reset="earliest",

@@ -40,7 +40,8 @@ def _delete(days: int, **more: str) -> dict[str, str]:
 _COMPACT = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
 _CHANGELOG = _COMPACT | {"min.compaction.lag.ms": str(DAY_MS), "max.message.bytes": str(2 * MIB)}
 # Rejects carry the refused bytes and a few headers; the source's own limit plus room for those.
-_ROOM = {"max.message.bytes": str(2 * MIB)}
+REJECT_BYTES = 2 * MIB
+_ROOM = {"max.message.bytes": str(REJECT_BYTES)}
 
 CONNECTIONS = Topic(
     "connections", "{prefix}.connections", "user id", "Connection events from gateways", _delete(14) | _ROOM
@@ -135,4 +136,5 @@ TOPICS = (
 # Header names of records we write.
 REASON_HEADER = "activity-reason"  # a reject's reason, one of the fixed list
 PATH_HEADER = "activity-path"  # the JSON path at fault, "$.connection.rx"
+CUT_HEADER = "activity-cut"  # bytes of a refused value that was too long for this topic and lies here without its end
 ORIGIN_HEADER = "activity-origin"  # topic/partition/offset the bytes first lay at; on rejects and on their replays

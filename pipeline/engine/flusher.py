@@ -19,9 +19,9 @@ from pipeline.engine.steps import Step, reach
 from pipeline.engine.table import put
 from pipeline.errors import Halt
 from pipeline.metrics import Metrics
+from pipeline.model import rejects as refusals
 from pipeline.model.events import Rejected
 from pipeline.settings import Settings
-from pipeline.topics import ORIGIN_HEADER, PATH_HEADER, REASON_HEADER
 
 log = logs.logger("engine")
 
@@ -180,18 +180,9 @@ class Flusher:
         producer = self._app.producer._ensure_producer()
         futures = []
         for tp, record, rejected in refused:
-            given = dict(record.headers)
-            origin = given.get(ORIGIN_HEADER) or f"{tp.topic}/{tp.partition}/{record.offset}".encode()
-            headers = [
-                *((k, v) for k, v in record.headers if k not in (ORIGIN_HEADER, REASON_HEADER, PATH_HEADER)),
-                (REASON_HEADER, rejected.reason.value.encode()),
-                (PATH_HEADER, rejected.path.encode()),
-                (ORIGIN_HEADER, origin),
-            ]
+            key, value, headers = refusals.refused(tp.topic, tp.partition, record, rejected)
             futures.append(
-                await producer.send(
-                    self._rejects_topic, value=record.value, key=record.key, partition=tp.partition, headers=headers
-                )
+                await producer.send(self._rejects_topic, value=value, key=key, partition=tp.partition, headers=headers)
             )
             self._metrics["activity_worker_rejects_total"].labels(tp.topic, rejected.reason.value).inc()
         for future in futures:

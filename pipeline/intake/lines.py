@@ -29,6 +29,9 @@ PIECE_BYTES = 1 << 16
 # The longest value, its prefix and its line end; a longer line is cut here and cannot be sent.
 READ_BYTES = MAX_RECORD_BYTES + 64
 
+# A record holds its user's id twice, as key and in its value: a longer one would not leave room for it.
+LONGEST_KEY = 1024
+
 BLANK, CHATTER, TOO_LONG = "blank", "chatter", "longer than 1 MiB"
 
 # A log line may begin with a bracket too ("[10:00:00] started"), but not with these two signs.
@@ -167,4 +170,5 @@ def _quoted(cell: str) -> bytes:
 def addressed(value: bytes) -> tuple[Topic, bytes]:
     """Which topic and key a value is sent with.  Copies get one key, so that they meet in one partition."""
     topic = AUTHENTICATIONS if looks_like_authentication(value) else CONNECTIONS
-    return topic, user_key(value) or digest(b"bytes", value)
+    key = user_key(value) or digest(b"bytes", value)
+    return topic, key if len(key) <= LONGEST_KEY else digest(b"key", key)

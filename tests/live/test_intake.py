@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import gzip
 import io
@@ -15,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from deploy import check as checks
 from pipeline import clock, topics
@@ -141,6 +143,48 @@ def test_a_large_line_is_a_reject_and_a_huge_one_is_skipped_and_said(system, tmp
     assert counted(system) - before == Counter({"applied": 2, "rejected too_large": 1})
     (new,) = [r for r in listed(system, "--reason", "too_large")["rejects"] if r["id"] not in known]
     assert new["bytes"] == len(large)
+
+
+def test_nothing_that_kafka_takes_stops_the_worker_or_the_service(system):
+    """The broker limits what is packed: a record may be larger than any reject, have headers without values, and texts without an end."""
+    before, known = counted(system), ids(system)
+    endless = b"{" * 33 + b'"' + b'\\"' * 131_000
+    records = [
+        (b"k", b"x" * (3 << 20), [("h", b"1")]),
+        (b"k" * (1 << 20), b"x" * (1 << 20), []),
+        (b"k", b"rubbish", [("traceparent", None)]),
+        (b"k", endless, []),
+        (b"k", GOOD % b"behind-them", []),
+    ]
+
+    async def send():
+        packing = {"compression_type": "gzip", "max_request_size": 64 << 20}
+        async with AIOKafkaProducer(bootstrap_servers=system.settings.kafka, **packing) as gateway:
+            for key, value, headers in records:
+                await gateway.send_and_wait("activity.connections", key=key, value=value, headers=headers, partition=0)
+
+    asyncio.run(send())
+    assert counted(system) - before == refused(["too_large", "too_large", "not_json", "too_deep"]) + Counter(applied=1)
+    new = [r for r in listed(system)["rejects"] if r["id"] not in known]
+    assert sorted(r["bytes"] for r in new) == [7, len(endless), 1 << 20, 3 << 20]
+    run, _ = system.report(**{"kind": "active", "from": "2026-03-27", "to": "2026-03-28"})
+    assert run["state"] == "ready"
+
+
+def test_ids_of_any_length_and_forms_of_any_kind_are_taken_in(system, tmp_path):
+    before = counted(system)
+    long_id = b'{"event_type":"closed_connection","timestamp":1774605600000,"user":{"id":"%b"}}'
+    lines = [
+        GOOD % b"first",
+        long_id % (b"x" * (topics.MAX_RECORD_BYTES - len(long_id) + 2)),
+        b'{"action":{},"event_type":[]}',
+        GOOD % b"last",
+    ]
+    file = tmp_path / "odd.ndjson"
+    file.write_bytes(b"\n".join(lines))
+    done = system.activity("ingest", str(file))
+    assert done.returncode == 0, done.stderr
+    assert sum((counted(system) - before).values()) == 4
 
 
 def test_a_reject_that_is_no_longer_wrong_is_applied_by_a_replay_and_only_once(system):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import orjson
 
+from pipeline.intake.sources import looked
 from pipeline.model.dialects import looks_like_authentication, user_key
 from pipeline.model.identity import digest
 from pipeline.topics import AUTHENTICATIONS, CONNECTIONS, MAX_RECORD_BYTES, Topic
@@ -32,6 +33,7 @@ READ_BYTES = MAX_RECORD_BYTES + 64
 # A record holds its user's id twice, as key and in its value: a longer one would not leave room for it.
 LONGEST_KEY = 1024
 
+LINES, ARRAY, CSV = "lines", "a JSON array", "a CSV"
 BLANK, CHATTER, TOO_LONG = "blank", "chatter", "longer than 1 MiB"
 
 # A log line may begin with a bracket too ("[10:00:00] started"), but not with these two signs.
@@ -51,17 +53,34 @@ class Line(NamedTuple):
 
 def lines(source: io.BufferedReader) -> Iterator[Line]:
     """Everything in a source, in its order; lines wait for nothing but their own end."""
-    if source.peek(3)[:3] == BOM:
-        source.read(3)
-    head = source.peek(HEAD_BYTES)[:HEAD_BYTES]
-    first = head.lstrip().split(b"\n", 1)[0].lower()
-    if _ARRAY.match(head):
+    head, source = looked(source, seen)
+    if head.startswith(BOM):
+        source.read(len(BOM))
+    form = form_of(head)
+    if form == ARRAY:
         yield from _of_arrays(source)
-    elif all(column in first for column in CSV_COLUMNS) and not first.startswith(b"{"):
+    elif form == CSV:
         yield from _of_csv(source)
     else:
         for number, raw in enumerate(_bounded(source), 1):
             yield of_line(number, raw)
+
+
+def seen(head: bytes) -> bool:
+    """Whether a source that begins so has shown its form."""
+    text = head.removeprefix(BOM).lstrip()
+    if len(head) >= HEAD_BYTES:
+        return True
+    return bool(text[1:].lstrip()) if text.startswith(b"[") else b"\n" in text
+
+
+def form_of(head: bytes) -> str:
+    """What a source that begins so consists of."""
+    text = head[:HEAD_BYTES].removeprefix(BOM).lstrip()
+    if _ARRAY.match(text):
+        return ARRAY
+    first = text.split(b"\n", 1)[0].lower()
+    return CSV if all(column in first for column in CSV_COLUMNS) and not first.startswith(b"{") else LINES
 
 
 def of_line(number: int, raw: bytes) -> Line:

@@ -21,6 +21,8 @@ from pipeline.errors import ConfigError
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 BUFFER_BYTES = 1 << 20
+# So little is unpacked at once because a few bytes may become a whole block.
+FRAME_BYTES = 1 << 10
 LOOK_SECONDS = 0.1
 
 Stopped = Callable[[], bool]
@@ -56,16 +58,72 @@ def fingerprint(path: Path, advance: Callable[[int], None] = lambda _n: None) ->
     return digest.hexdigest() if size else ""
 
 
+def looked(source: io.BufferedReader, enough: Callable[[bytes], bool]) -> tuple[bytes, io.BufferedReader]:
+    """How a source begins, as much as is `enough` or all there is, however slowly it comes; and the source from its beginning."""
+    head = b""
+    while not enough(head) and (more := source.read1(BUFFER_BYTES)):
+        head += more
+    return head, io.BufferedReader(_Again(head, source), BUFFER_BYTES)
+
+
 def unpacked(raw: io.RawIOBase, name: str) -> io.BufferedReader:
     """The content of a source that may be packed with gzip or zstd."""
-    source: io.BufferedReader = io.BufferedReader(raw, BUFFER_BYTES)
-    magic = source.peek(4)[:4]
-    if magic.startswith(GZIP_MAGIC):
+    head, source = looked(io.BufferedReader(raw, BUFFER_BYTES), lambda head: len(head) >= len(ZSTD_MAGIC))
+    if not packed(head):
+        return source
+    if head.startswith(GZIP_MAGIC):
         return io.BufferedReader(_Unpacking(gzip.GzipFile(fileobj=source), name, "gzip"), BUFFER_BYTES)
-    if magic == ZSTD_MAGIC:
-        opened = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-        return io.BufferedReader(_Unpacking(opened, name, "zstd"), BUFFER_BYTES)
-    return source
+    return io.BufferedReader(_Unpacking(_Frames(source), name, "zstd"), BUFFER_BYTES)
+
+
+def packed(head: bytes) -> bool:
+    return head.startswith((GZIP_MAGIC, ZSTD_MAGIC))
+
+
+class _Again(io.RawIOBase):
+    """What was read of a source already, and then the rest of it."""
+
+    def __init__(self, head: bytes, source: io.BufferedReader) -> None:
+        self._head = head
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._head:
+            return self._source.readinto1(buffer)
+        size = min(len(buffer), len(self._head))
+        buffer[:size], self._head = self._head[:size], self._head[size:]
+        return size
+
+
+class _Frames(io.RawIOBase):
+    """zstd frames one after the other.  The library's own reader ends in the middle of a frame as if it were whole."""
+
+    def __init__(self, source: io.BufferedReader) -> None:
+        self._source = source
+        self._frame: Any = None
+        self._packed = b""
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            self._packed = self._packed or self._source.read(FRAME_BYTES)
+            if not self._packed:
+                if self._frame is not None:
+                    raise EOFError("a frame ended before its end was reached")
+                return 0
+            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._ready, self._packed = self._frame.decompress(self._packed), self._frame.unused_data
+            if self._frame.eof:
+                self._frame = None
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
 
 
 class _Unpacking(io.RawIOBase):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import ConfigError
-from pipeline.intake.lines import READ_BYTES, Line, of_line
+from pipeline.intake.lines import HEAD_BYTES, LINES, READ_BYTES, Line, form_of, of_line, seen
 from pipeline.intake.marks import Mark
+from pipeline.intake.sources import packed
 
 STEP_BYTES = 256 << 10
 SEAL_BYTES = 256
@@ -29,6 +30,7 @@ class Tail:
         self._rest = b""  # of the line that has not ended; of a very long one only the beginning
         self._end = 0  # where the lines that were handed out end
         self._number = 0
+        self._seen = False
 
     def step(self) -> list[Line]:
         """The lines added since the last step, at most those of 256 KiB.  Raises ConfigError."""
@@ -71,7 +73,7 @@ class Tail:
             self._file = self._path.open("rb")
         except OSError as error:
             raise self._unreadable(error) from None
-        self._rest, self._end, self._number = b"", 0, 0
+        self._rest, self._end, self._number, self._seen = b"", 0, 0, False
         mark = self._marks.get(self._key())
         if mark is not None and mark.seal == self._seal(mark.end):
             self._end, self._number = mark.end, mark.lines
@@ -80,11 +82,24 @@ class Tail:
     def _read(self) -> tuple[bytes, list[Line]]:
         assert self._file is not None
         data = self._file.read(STEP_BYTES)
+        if data and not self._seen:
+            self._look()
         *whole, rest = (self._rest + data).split(b"\n")
         self._rest = rest[:READ_BYTES]
         if whole:
             self._end = self._file.tell() - len(data) + data.rfind(b"\n") + 1
         return data, self._numbered(whole)
+
+    def _look(self) -> None:
+        """Only what consists of lines can be read while it grows."""
+        assert self._file is not None
+        head = os.pread(self._file.fileno(), HEAD_BYTES, 0)
+        self._seen = seen(head)
+        form = "packed" if packed(head) else form_of(head)
+        if form != LINES:
+            raise ConfigError(
+                f"{self._path} is {form}, and --follow reads lines that are added; take it in without --follow when it is finished"
+            )
 
     def _numbered(self, whole: list[bytes]) -> list[Line]:
         lines = [of_line(number, raw) for number, raw in enumerate(whole, self._number + 1)]

@@ -11,8 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from pipeline.errors import ConfigError
+from pipeline.intake.lines import lines
 from pipeline.intake.sources import _Stoppable, content, fingerprint, unpacked
 
 BAD = Path(__file__).parents[2] / "samples" / "bad"
@@ -138,3 +140,30 @@ def test_broken_packing_is_said_where_it_breaks():
     with pytest.raises(ConfigError, match="standard input: its gzip data is broken"):
         unpacked(_Stoppable(reader, lambda: False), "standard input").read()
     os.close(reader)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_zstd_frames_are_read_to_the_end_of_the_last_and_a_cut_one_is_broken(tmp_path, frames):
+    whole = b"".join(zstandard.compress(GOOD * 2_000 + b"%d" % n) for n in range(frames))
+    file = tmp_path / "a.zst"
+    file.write_bytes(whole)
+    with content(file) as (source, position):
+        assert source.read() == b"".join(GOOD * 2_000 + b"%d" % n for n in range(frames))
+        assert position() == len(whole)
+    for missing in (1, 5, len(zstandard.compress(GOOD * 2_000)) // 2):
+        file.write_bytes(whole[:-missing])
+        with content(file) as (source, _), pytest.raises(ConfigError, match="its zstd data is broken"):
+            source.read()
+
+
+def test_a_slow_input_gives_each_line_when_it_ends():
+    reader, writer = os.pipe()
+    try:
+        found = None
+        for said in (b'{"a":1}\n', b'{"b":2}\n', b'{"c":3}\n'):
+            os.write(writer, said)
+            found = found or lines(unpacked(_Stoppable(reader, lambda: False), "test"))
+            assert next(found).value == said.strip()
+    finally:
+        os.close(reader)
+        os.close(writer)

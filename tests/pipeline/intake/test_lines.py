@@ -9,17 +9,17 @@ import json
 
 import msgspec
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.intake.lines import BLANK, CHATTER, MAX_RECORD_BYTES, TOO_LONG, addressed, lines, of_line
+from pipeline.intake.lines import BLANK, BOM, CHATTER, MAX_RECORD_BYTES, TOO_LONG, addressed, lines, of_line
 from pipeline.intake.sources import GZIP_MAGIC, ZSTD_MAGIC, unpacked
 from pipeline.model.dialects import decode_connection
 from pipeline.model.events import Rejected
 from pipeline.model.identity import digest
 from pipeline.topics import AUTHENTICATIONS, CONNECTIONS
 
-BOM = b"\xef\xbb\xbf"
 HEAD = b"start_time,end_time,user,client_ip,status,bytes_received\n"
 ROW = b"2026-03-27 10:00:00.0 UTC,2026-03-27 10:00:01.5 UTC,a@x.example,192.0.2.1,NORMAL,5\n"
 NOW = 1_774_700_000_000
@@ -178,10 +178,28 @@ def test_a_very_long_row_is_skipped_and_said():
     assert csv.field_size_limit() == MAX_RECORD_BYTES
 
 
-@pytest.mark.parametrize("step", [30, 1000])
-def test_a_form_is_seen_although_bytes_come_slowly(step):
-    for content in (HEAD + ROW, b'[{"a":1},{"b":2}]', b'chatter\n{"a":1}\n'):
-        assert sent(content, max(step, len(content.split(b"\n")[0]))) == sent(content)
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 30, 1000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEAD + ROW,
+        BOM + HEAD + ROW,
+        b'[{"a":1},{"b":2}]',
+        BOM + b'\n[\n  {"a":1},\n  {"b":2}\n]',
+        b"[]",
+        b'[10:00:00] started\n{"a":1}\n',
+        b'chatter\n{"a":1}\n',
+        b'\n\n{"a":1}\n',
+        b"",
+        b"{",
+        b"\xef\xbbx\n",
+        gzip.compress(b'[{"a":1},{"b":2}]'),
+        zstandard.compress(HEAD + ROW),
+    ],
+    ids=lambda c: c[:20].hex(),
+)
+def test_a_form_is_seen_although_bytes_come_slowly(step, content):
+    assert sent(content, step) == sent(content)
 
 
 USER = {"id": "u1", "email": "A@x.example"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,6 +124,22 @@ def test_a_huge_line_without_an_end_is_held_in_bounded_memory(log, tail):
 def test_what_is_no_file_is_refused(log, tail, make):
     make(log)
     with pytest.raises(ConfigError, match="is not a file"):
+        tail.step()
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (b"start_time,end_time,user,status\n", "a CSV"),
+        (b'[\n{"a":1},\n', "a JSON array"),
+        (gzip.compress(b"x" * 100), "packed"),
+        (zstandard.compress(b"x" * 100), "packed"),
+    ],
+    ids=["CSV", "array", "gzip", "zstd"],
+)
+def test_what_cannot_be_read_while_it_grows_is_refused_and_not_passed_over(log, tail, content, form):
+    log.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"is {form}, .* without --follow"):
         tail.step()
 
 

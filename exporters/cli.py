@@ -101,7 +101,7 @@ def authentication(
     start: From,
     to: To,
     tz: Tz = "UTC",
-    form: Annotated[str, typer.Option("--format", help="ndjson or json")] = "ndjson",
+    form: Annotated[str, typer.Option("--format", help="ndjson, json or ocsf")] = "ndjson",
     user: Annotated[str, typer.Option("--user", help="Only this e-mail or id")] = "",
     type_: Annotated[str, typer.Option("--type", help="Only this type, such as client_login")] = "",
     result: Annotated[str, typer.Option("--result", help="success or failure")] = "",

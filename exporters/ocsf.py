@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from exporters.sync.envelopes import AUTHENTICATION, dumps, network_document
-from pipeline.model import addresses
+from pipeline.model import addresses, times
 from pipeline.model.dialects import authentication_document
-from pipeline.model.events import ESTABLISHED, SERVICE_ACCOUNT, SUCCESS, Authentication, Connection
+from pipeline.model.events import ESTABLISHED, SERVICE_ACCOUNT, SUCCESS, Connection
 
 VERSION = "1.8.0"
 PRODUCT = {"name": "User Activity", "uid": "user-activity"}
@@ -32,24 +32,25 @@ _NETWORK = {
 
 def line_of(kind: str) -> Callable[[bytes, Any], bytes]:
     if kind == AUTHENTICATION:
-        return lambda value, event: dumps(authentication(value, event))
+        return lambda value, _event: dumps(authentication(authentication_document(value)))
     return lambda value, event: dumps(network_activity(value, event))
 
 
-def authentication(value: bytes, event: Authentication) -> dict[str, Any]:
-    """A valid sign-in or MFA event as OCSF class 3002."""
-    document = authentication_document(value)["event"]
-    action = document["action"]
+def authentication(document: dict[str, Any]) -> dict[str, Any]:
+    """A valid sign-in or MFA event, in its envelope as it leaves, as OCSF class 3002."""
+    event = document["event"]
+    action = event["action"]
     user, resource = action["user"], action["user"].get("resource") or {}
-    logon = event.type in _LOGON
-    succeeded = event.result == "success"
+    type_ = action["type"]
+    logon = type_ in _LOGON
+    failed = action.get("result") == "failure"
     out: dict[str, Any] = {
-        **_head(3, "Identity & Access Management", 3002, "Authentication", *((1, "Logon") if logon else (_OTHER, event.type))),
-        **_status(succeeded, event.reason, action.get("detail") or _posture(action)),
-        "time": event.time,
-        "metadata": _metadata(document, event.type, "authentication"),
-        "user": _user(event.principal.id, user.get("email") or "", policy=user.get("policy")),
-        "service": _named(resource) or {"name": _LOGON.get(event.type, "MFA")},
+        **_head(3, "Identity & Access Management", 3002, "Authentication", *((1, "Logon") if logon else (_OTHER, type_))),
+        **_status(not failed, action["reason"] if failed else "", action.get("detail") or _posture(action)),
+        "time": times.parse(event["time"]),
+        "metadata": _metadata(event, type_, "authentication"),
+        "user": _user(user.get("id") or "", user.get("email") or "", policy=user.get("policy")),
+        "service": _named(resource) or {"name": _LOGON.get(type_, "MFA")},
         "is_remote": True,
     }  # fmt: skip
     if endpoint := _endpoint(action.get("client_ip")):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from exporters.reports.build import ACTIVE_KIND, INACTIVE_KIND, Parameters
+from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND, Parameters
 from exporters.reports.presets import preset_window
 from pipeline.errors import RequestError
 from pipeline.model.events import AUTHENTICATION_TYPES, FAILURE_REASONS
@@ -25,6 +25,19 @@ def _mailable(address: str) -> str:
 Recipient = Annotated[str, Field(max_length=254), AfterValidator(_mailable)]
 
 
+Format = Literal["csv", "ndjson", "json", "ocsf"]
+
+
+def fitting(asked: Any) -> Any:
+    """An ask whose format is one of its kind.  Raises ValueError."""
+    people = asked.kind != AUTHENTICATION_KIND
+    if asked.format is not None and (asked.format == "csv") != people:
+        raise ValueError(
+            f"{asked.format} is no format of the {asked.kind} report; {'csv is' if people else 'ndjson, json and ocsf are'}"
+        )
+    return asked
+
+
 class Ask(BaseModel):
     """A report to be made.  Either a preset, or dates or date-times on 15-minute edges in `tz`; `to` is exclusive."""
 
@@ -39,8 +52,9 @@ class Ask(BaseModel):
     tz: str = Field("UTC", max_length=64, description="IANA time zone of `from`, `to`, `as_of` and the presets")
     days: int | None = Field(None, ge=0, le=36_500, description="Inactive: days without access; missing: the setting")
     as_of: str = Field("", max_length=40, description="Inactive: instant to count back from; empty: now")
-    format: Literal["csv", "ndjson", "json"] | None = Field(
-        None, description="Of sign-ins: `ndjson` (default) or `json`"
+    format: Format | None = Field(
+        None,
+        description="Of sign-ins: `ndjson` (default), `json` for one array, or `ocsf` for OCSF 1.8, an event a line",
     )
     gzip: bool = Field(default=False, description="Make the file compressed")
     excel: bool = Field(default=False, description="Begin a CSV with a byte order mark")
@@ -50,6 +64,7 @@ class Ask(BaseModel):
     reason: str = Field("", max_length=40)
     recipients: list[Recipient] = Field(default_factory=list, max_length=50)
     timeout_seconds: float = Field(DEFAULT_TIMEOUT_SECONDS, gt=0, le=3600)
+    _fitting = model_validator(mode="after")(fitting)
 
 
 def parameters_of(ask: Ask, *, now_ms: int, inactive_days: int, device_days: int) -> Parameters:
@@ -74,7 +89,6 @@ def parameters_of(ask: Ask, *, now_ms: int, inactive_days: int, device_days: int
     if ask.reason and ask.reason not in FAILURE_REASONS:
         raise RequestError(f"unknown reason {ask.reason!r}; one of {', '.join(FAILURE_REASONS)}")
     assert not ask.type or ask.type in AUTHENTICATION_TYPES
-    form = ask.format if ask.format in ("ndjson", "json") else "ndjson"
     return Parameters(
         from_ms=from_ms,
         to_ms=to_ms,
@@ -82,7 +96,7 @@ def parameters_of(ask: Ask, *, now_ms: int, inactive_days: int, device_days: int
         type=ask.type,
         result=ask.result,
         reason=ask.reason,
-        format=form,
+        format=ask.format or "ndjson",
         gzip=ask.gzip,
         tz=ask.tz,
     )

@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from exporters import documents
+from exporters import documents, ocsf
 from exporters.reports.columns import ACTIVE, INACTIVE
 from exporters.reports.people import People
 from exporters.store.store import Store
+from exporters.sync.envelopes import dumps
+from pipeline.model.dialects import document_of
 
 BUCKET_MS = 900_000
 DAY_MS = 24 * 3600 * 1000
@@ -78,8 +80,12 @@ def _watched(pieces: Iterable[tuple[bytes, int]], watch: Callable[[int], None]) 
         yield piece, rows
 
 
+_SUFFIXES = {"ocsf": "ocsf.ndjson"}
+
+
 def file_name(kind: str, parameters: Parameters) -> str:
-    suffix = ("csv" if kind != AUTHENTICATION_KIND else parameters.format) + (".gz" if parameters.gzip else "")
+    form = "csv" if kind != AUTHENTICATION_KIND else _SUFFIXES.get(parameters.format, parameters.format)
+    suffix = form + (".gz" if parameters.gzip else "")
     if kind == INACTIVE_KIND:
         return f"inactive-users_{_day(parameters.as_of_ms, parameters.tz)}_{parameters.days}-days.{suffix}"
     stem = "active-users" if kind == ACTIVE_KIND else "authentication-events"
@@ -118,7 +124,13 @@ def _pieces(
         reason=p.reason,
     )
     texts = (r[0] for r in rows)
-    return (documents.json_array(texts) if p.format == "json" else documents.ndjson_lines(texts)), []
+    if p.format == "json":
+        return documents.json_array(texts), []
+    return documents.ndjson_lines(map(_ocsf, texts) if p.format == "ocsf" else texts), []
+
+
+def _ocsf(text: str) -> str:
+    return dumps(ocsf.authentication(document_of(text.encode()))).decode()
 
 
 def _cells(columns: tuple[Any, ...], rows: Iterable[Any]) -> Iterator[list[str | int]]:

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from exporters.reports.ask import Recipient
+from exporters.reports.ask import Format, Recipient, fitting
 from exporters.reports.plans import Schedule
 from exporters.reports.runs import Run
 from exporters.reports.schedules import Every, Timing, due_after, words
@@ -69,7 +69,7 @@ class Plan(BaseModel):
         "since_last", description="Range of each report, up to its due time; `since_last`: from the due time before"
     )
     days: int | None = Field(None, ge=0, le=36_500, description="Inactive: days without access; missing: the setting")
-    format: Literal["csv", "ndjson", "json"] | None = None
+    format: Format | None = Field(None, description="Of sign-ins: `ndjson` (default), `json` or `ocsf`")
     gzip: bool = True
     excel: bool = False
     user: str = Field("", max_length=1000)
@@ -78,6 +78,7 @@ class Plan(BaseModel):
     reason: Annotated[str, Field(max_length=40), AfterValidator(_reason)] = ""
     recipients: list[Recipient] = Field(default_factory=list, max_length=50)
     paused: bool = False
+    _fitting = model_validator(mode="after")(fitting)
 
     def timing(self) -> Timing:
         return Timing(self.every, self.at, self.tz, self.weekday, self.day)

@@ -14,6 +14,7 @@ from pipeline.model.times import iso
 
 BUCKET_MS = 900_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END = datetime(2106, 1, 1, tzinfo=UTC)  # what the store's seconds hold
 _MS = timedelta(milliseconds=1)
 _TEXT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
@@ -36,10 +37,12 @@ def instant(text: str, where: ZoneInfo, *, end: bool = False) -> int:
         raise WindowError(f"{text!r} is neither a date (2026-03-01) nor a date-time (2026-03-01T10:15)")
     try:
         wall = datetime.fromisoformat(text)
-        at = wall if wall.tzinfo is not None else _resolve(wall, where, end=end)
+        at = (wall if wall.tzinfo is not None else _resolve(wall, where, end=end)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise WindowError(f"{text!r} is not in the calendar") from None
-    ms = (at.astimezone(UTC) - _EPOCH) // _MS
+    if not _EPOCH <= at < _END:
+        raise WindowError(f"{text} is not between 1970 and {_END.year - 1}; events have times from 1980 on")
+    ms = (at - _EPOCH) // _MS
     if ms % BUCKET_MS or wall.microsecond % 1000:
         below = ms - ms % BUCKET_MS
         near = " and ".join(_wall(edge, wall, where) for edge in (below, below + BUCKET_MS))

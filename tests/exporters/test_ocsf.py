@@ -11,7 +11,7 @@ import pytest
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from exporters import ocsf
-from pipeline.model.dialects import decode_authentications, decode_connections
+from pipeline.model.dialects import authentication_document, decode_authentications, decode_connections
 from pipeline.model.events import Rejected
 from tests.streams import Stream
 
@@ -46,6 +46,10 @@ def validator(uid):
     return jsonschema.Draft202012Validator(schema.get_class_schema(class_name=name, profiles=["host"]))
 
 
+def sign_in(value, _event):
+    return ocsf.authentication(authentication_document(value))
+
+
 def told(value, decode, make):
     value = value if isinstance(value, bytes) else json.dumps(value).encode()
     event = decode([SimpleNamespace(value=value, timestamp=NOW)])[0]
@@ -54,7 +58,7 @@ def told(value, decode, make):
 
 
 def test_a_sign_in_says_who_where_with_what_and_why_not():
-    out = told(SIGN_IN, decode_authentications, ocsf.authentication)
+    out = told(SIGN_IN, decode_authentications, sign_in)
     validator(3002).validate(out)
     assert (out["class_uid"], out["activity_id"], out["type_uid"], out["status_id"]) == (3002, 1, 300201, 2)
     assert (out["status_code"], out["status_detail"]) == ("posture_mismatch", "disk_encryption, minimum_os")
@@ -84,7 +88,7 @@ def test_bytes_out_are_those_to_the_resource():
 @pytest.mark.parametrize(
     ("topic", "uid", "decode", "make"),
     [
-        ("authentications", 3002, decode_authentications, ocsf.authentication),
+        ("authentications", 3002, decode_authentications, sign_in),
         ("connections", 4001, decode_connections, ocsf.network_activity),
     ],
 )

@@ -30,7 +30,9 @@ class World:
         rng = random.Random(seed)
         store._client().command("SYSTEM STOP MERGES connections")
         ids = ["", *map(str, range(12))]
-        self.accounts = {i: rng.choice(EMAILS) for i in rng.sample(ids[1:], 6)} if directory else {}
+        self.accounts = (
+            {i: rng.choice(EMAILS) for i in rng.sample(ids[1:], 6)} | {"99": "never@x.example"} if directory else {}
+        )
         self.rows = []
         for batch in range(12):
             rows = [
@@ -76,6 +78,9 @@ def test_every_person_is_there_once_and_whole(store, directory):
         people = People(store, lambda: slices.append(many), slice_people=many)  # noqa: B023 - called at once
         assert list(people.active(ms(WINDOW), ms(DEVICES))) == world.active()
         assert list(people.inactive(AS_OF * 1000, CUT * 1000, directory=directory)) == world.inactive()
+    # So many days before as of that it lies before 1970: those without any access are still there.
+    never = [who for who in world.inactive() if not who.last_ms]
+    assert list(People(store).inactive(AS_OF * 1000, -1, directory=directory)) == never != []
     assert slices.count(1) > slices.count(4) > slices.count(10**6) == 4
     assert left(store) == [0, 0, 0]
 

@@ -146,9 +146,10 @@ class Lane:
             self._fill()
         self._weigh()
 
-    def look(self, end: int) -> None:
+    def look(self, end: int, begin: Callable[[TopicPartition], int]) -> None:
         """The source ends at `end` now.  A client that gives nothing although there is something is told its position once more."""
         self.end = end
+        self._pass_over(begin)
         now = clock.monotonic()
         if self._held_back or self._next >= end:
             self._heard = now
@@ -157,13 +158,36 @@ class Lane:
                 "the consumer gives no records; seeking again", topic=self.tp.topic, partition=self.tp.partition
             )
             self._heard = now
-            self._drop()
+            self._read_anew()
+
+    def _pass_over(self, begin: Callable[[TopicPartition], int]) -> None:
+        """Offsets without a record, as the end of a transaction has, are the batch's, too, once the client stands behind them."""
+        batch = self._batch
+        if batch is None or batch.full or self._held_back:
+            return
+        at, limit = self._control.position(self.tp), self._limit
+        at = at if limit is None else min(at, limit)
+        if at <= self._next:
+            return
+        if begin(self.tp) > max(self._next, batch.first):
+            self._overtaken()  # it stands there because there was something that is gone
+            return
+        self._next = at
+        if at > batch.end:
+            if batch.empty:
+                self._began = self._touched = clock.monotonic()
+            batch.end = at
 
     def _overtaken(self) -> None:
-        """Retention took what was to be read next: deliver what is here, then begin again behind the hole."""
+        """Retention took what was to be read next."""
         log.warning("the source lost records before they were read", topic=self.tp.topic, partition=self.tp.partition)
+        self._read_anew()
+
+    def _read_anew(self) -> None:
+        """Deliver what is here, then read again from where that ends."""
         if self._batch is not None and not self._batch.empty:
             self._batch.full = True
+            self._hold(back=True)
         else:
             self._drop()
 

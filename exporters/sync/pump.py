@@ -190,20 +190,24 @@ class Pump(threading.Thread):
 
     def _loop(self, consumer: Any, cut_log: CutLog, delivery: Delivery, assignments: Assignments) -> None:
         looked, deadline, busy = 0.0, 0.0, True
+
+        def begin(tp: TopicPartition) -> int:
+            return bounds(consumer, [tp])[tp][0]
+
         while True:
             taken = consumer.poll(timeout_ms=BUSY_MS if busy else IDLE_MS)
             finish_joining(consumer)
             self._assign(consumer, delivery, assignments)
             for tp, records in taken.items():
                 if tp in self.lanes:
-                    self.lanes[tp].take(records, lambda tp: bounds(consumer, [tp])[tp][0])
+                    self.lanes[tp].take(records, begin)
             busy = self._turn(cut_log) or bool(taken)
             self._keep_budget()
             now = clock.monotonic()
             if now - looked >= LOOK_SECONDS and self.lanes:
                 looked = now
                 for tp, (_, end) in bounds(consumer, self.lanes).items():
-                    self.lanes[tp].look(end)
+                    self.lanes[tp].look(end, begin)
                 self._measure()
             for lane in self.lanes.values():
                 lane.pause(paused=bool(self.paused), note=self.paused)

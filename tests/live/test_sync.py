@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from kafka import TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from exporters.sync import lane, notices, verify
@@ -230,6 +230,32 @@ def test_a_stretch_can_be_delivered_again_beside_the_live_delivery(servers, tmp_
         eventually(lambda: servers.covered(out, "authentication", SIGN_INS), look=syncing.look)
     assert complete(out).events == len(expected) + len(delivered(out))
     (servers.data / "activity.toml").unlink()
+
+
+def test_a_transaction_that_ends_a_quiet_log_is_delivered_and_leaves_no_lag(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(lane, "DEAF_SECONDS", 0.5)  # what comes waits longer than that
+    gateway = KafkaProducer(bootstrap_servers=servers.settings.kafka, transactional_id="gateway", acks="all")
+    gateway.init_transactions()
+
+    def begin(name):
+        gateway.begin_transaction()
+        for partition in servers.ends(SIGN_INS):
+            user = {"id": f"{name}-{partition}"}
+            event = {"time": "2026-03-26T10:00:00Z", "action": {"type": "reauth", "user": user}}
+            gateway.send(SIGN_INS, json.dumps(event).encode(), partition=partition)
+        gateway.flush()
+
+    begin("early")
+    gateway.commit_transaction()
+    with servers.sync("gateway", tmp_path, idle_seconds=3, age_seconds=6) as syncing:
+        eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
+        begin("late")
+        eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
+        gateway.commit_transaction()  # nothing but its marker
+        eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
+        eventually(lambda: (s := summary_of(servers, syncing)).stored_at and s.lag_records == 0)
+    gateway.close()
+    same(servers, tmp_path)
 
 
 def test_memory_runs_out_before_any_limit_and_the_largest_batch_goes_first(servers, tmp_path):

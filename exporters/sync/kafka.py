@@ -141,18 +141,27 @@ class CutLog:
 def read_range(settings: Settings, tp: TopicPartition, since: int, end: int, back_to: int) -> Iterator[list[Any]]:
     """The records in [since, end) of one partition, in lists, and those from `back_to` on that are still there.
 
-    Raises Unavailable; ValueError if retention took what lies at `since`.
+    Raises Unavailable; ValueError if retention took a part of [since, end), which it may do in the middle of the reading.
     """
     consumer = events_consumer(settings, group=None, client="activity-sync-range")
+    gone = ValueError(f"{tp.topic}/{tp.partition} no longer has all of [{since}, {end})")
     try:
         consumer.assign([tp])
         begin = consumer.beginning_offsets([tp])[tp]
         if begin > since:
-            raise ValueError(f"{tp.topic}/{tp.partition} no longer has {since}")
+            raise gone
         consumer.seek(tp, max(begin, back_to))
-        heard = clock.monotonic()
-        while consumer.position(tp) < end:
+        through, heard = since, clock.monotonic()  # what there was in [since, through) was handed over
+        while through < end:
             records = consumer.poll(timeout_ms=200, max_records=POLL_RECORDS).get(tp, [])
+            at = consumer.position(tp)
+            # Offsets without a record are none, or were taken: this client then goes on where the log begins, and says nothing.
+            if (
+                sum(r.offset >= through for r in records) < at - through
+                and consumer.beginning_offsets([tp])[tp] > through
+            ):
+                raise gone
+            through = max(through, at)
             if records:
                 heard = clock.monotonic()
                 yield [r for r in records if r.offset < end]

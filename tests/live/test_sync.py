@@ -14,10 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import KafkaAdminClient, NewTopic
 
 from exporters.sync import lane, notices, verify
 from exporters.sync.desk import following
+from exporters.sync.kafka import read_range
 from exporters.sync.steps import Step
 from tests.live.syncing import KILLED, QUICK, Kafka, complete, delivered, dies, same
 from tests.live.system import eventually
@@ -269,6 +270,24 @@ def test_memory_runs_out_before_any_limit_and_the_largest_batch_goes_first(serve
     with syncing:
         eventually(lambda: list((tmp_path / "authentication").rglob("*.gz")), look=syncing.look)
     same(servers, tmp_path)
+
+
+def test_retention_that_overtakes_the_reading_of_a_range_is_noticed(servers):
+    tp, count = TopicPartition("overtaken", 0), 3_000
+    admin = KafkaAdminClient(bootstrap_servers=servers.settings.kafka)
+    admin.create_topics([NewTopic(tp.topic, num_partitions=1, replication_factor=1)])
+    for _ in range(count):
+        servers.producer.send(tp.topic, b"x" * 5_000, partition=0)
+    servers.producer.flush()
+    assert sum(map(len, read_range(servers.settings, tp, 0, count, 0))) == count
+    with_the_last, without = (read_range(servers.settings, tp, 0, end, 0) for end in (count, count - 1))
+    for reading in (with_the_last, without):
+        assert 0 < len(next(reading)) < count / 2
+    admin.delete_records({tp: count - 1})
+    admin.close()
+    for reading in (with_the_last, without):
+        with pytest.raises(ValueError, match="no longer has all"):
+            list(reading)
 
 
 def test_what_retention_took_is_said_and_the_rest_is_delivered(servers, tmp_path):

@@ -167,7 +167,7 @@ class House:
             pump.paused = (paused.note or "by an operator") if paused is not None else ""
             self._tell(name, pump, resting=paused.since if paused is not None and pump.resting else 0)
             problem, seconds = pump.worst or (None, 0.0)
-            self._notices[name].look(problem, seconds, delivered_at=pump.stored_at)
+            self._notices[name].look(problem, seconds, worked_at=pump.worked_at)
 
     def _tell(self, name: str, pump: Pump, *, resting: int) -> None:
         now, before = clock.now_ms(), self._told.get(name)

@@ -75,6 +75,7 @@ class Lane:
         self.place = place
         self.problem: Problem | None = None
         self.problem_since = 0.0
+        self.worked_at = 0  # when the target last took something, be it a manifest, UTC ms
         self.done = False  # stopped well: nothing of it is left to do
         self.end = 0  # of the source, as last seen
         self.lost = 0
@@ -380,6 +381,7 @@ class Lane:
         documents = [self._documents[p.key] for p in attempt.parts]
         if self._background(lambda: self._create(entry, documents)) is ...:
             return ...
+        self.worked_at = clock.now_ms()
         self._delivery.delivered(attempt)
         self._leaving_since = 0
         self._documents, self._made = {}, None
@@ -404,6 +406,7 @@ class Lane:
         if self._background(lambda: self._delivery.door.create(document)) is ...:
             return ...
         reach(Step.MANIFEST_PUT)
+        self.worked_at = clock.now_ms()
         self._manifest_at = clock.monotonic()
         return None
 

@@ -121,8 +121,8 @@ class Notices:
         self._mailer = mailer
         self._due: list[_Due] = []
 
-    def look(self, problem: Problem | None, failing_seconds: float, *, delivered_at: int) -> None:
-        """`problem` is the worst of this process now, `delivered_at` when it last delivered something (UTC ms).  Raises Unavailable."""
+    def look(self, problem: Problem | None, failing_seconds: float, *, worked_at: int) -> None:
+        """`problem` is the worst of this process now, `worked_at` when the target last took something of it (UTC ms).  Raises Unavailable."""
         episode = self._desk.episode(self._name)
         is_open = episode is not None and not episode.until
         if problem is not None:
@@ -130,7 +130,7 @@ class Notices:
             worse = is_open and episode is not None and episode.type == ERRORS and type_ == REQUIRES_ATTENTION
             if (not is_open or worse) and (failing_seconds >= PATIENCE_SECONDS or type_ == REQUIRES_ATTENTION):
                 self._begin(Episode(uuid.uuid4().hex, type_, str(problem), clock.now_ms()))
-        elif is_open and episode is not None and delivered_at > episode.since and not self._failing_elsewhere():
+        elif is_open and episode is not None and worked_at > episode.since and not self._failing_elsewhere():
             self._begin(msgspec.structs.replace(episode, until=clock.now_ms(), told=False))
         if episode is not None and not episode.told:
             silent_since = episode.until or episode.since

@@ -98,6 +98,7 @@ class Pump(threading.Thread):
         self.worst: tuple[Problem, float] | None = None  # and for how many seconds
         self.last_object = ""
         self.stored_at = 0
+        self.worked_at = 0  # when the target last took something, be it a manifest
         self._settings = settings
         self._door = door
         self._metrics = metrics
@@ -292,6 +293,7 @@ class Pump(threading.Thread):
             for lane in lanes
         ]
         failing = [(lane.problem, lane.failing_seconds) for lane in lanes if lane.problem is not None]
+        self.worked_at = max([self.worked_at, *(lane.worked_at for lane in lanes)])
         self.worst = max(failing, key=lambda f: (isinstance(f[0], Refused), f[1]), default=None)
         name, metrics = self.destination_name, self._metrics
         waiting = [lane.waiting_since for lane in lanes if lane.waiting_since]

@@ -163,6 +163,17 @@ def test_an_episode_is_told_once_when_it_begins_and_once_when_it_is_over(servers
     same(servers, target)
 
 
+def test_an_episode_of_a_quiet_delivery_is_over_when_its_manifest_is_there(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(lane, "REFUSED_SECONDS", 0.5)
+    in_the_way = tmp_path / "manifests"
+    in_the_way.write_text("a file where the directory should be")
+    with servers.sync("quiet", tmp_path, start="latest") as syncing:
+        eventually(lambda: summary_of(servers, syncing).state == "needs attention", look=syncing.look)
+        in_the_way.unlink()
+        eventually(lambda: summary_of(servers, syncing).state == "delivering", look=syncing.look)
+        assert summary_of(servers, syncing).last_object == ""
+
+
 def summary_of(servers, syncing):
     with following(syncing.settings) as desk:
         ((name, destination),) = desk.destinations().items()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import json
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,10 @@ from botocore.credentials import (
 from botocore.loaders import create_loader
 from botocore.session import Session
 
-from exporters.sinks.remedies import DENIED, code_of, translated
+from exporters.sinks.remedies import CHANGE, DENIED, UNKNOWN_SECONDS, code_of, translated
 from exporters.sinks.target import Ambient, BucketTarget, KeyPair, Role, WebIdentity
 from pipeline import settings
-from pipeline.errors import ConfigError, Refused
+from pipeline.errors import ConfigError, Problem, Refused, Unavailable
 
 SESSION_NAME = "user-activity"  # what the bucket owner's audit trail shows
 MANDATORY_SECONDS = 600
@@ -144,11 +146,11 @@ def hands_out(target: BucketTarget, said: Role, config: Config, external_id: str
     except Exception as error:
         if code_of(error) in DENIED:
             return False
-        raise translated(error, target.place) from None
+        raise _understood(error, target.place) from None
     return True
 
 
-def _asking(said: Role) -> dict[str, Any]:
+def _asking(said: Role | WebIdentity) -> dict[str, Any]:
     return {
         "RoleArn": said.role_arn,
         "RoleSessionName": SESSION_NAME,
@@ -165,11 +167,8 @@ class _Assumed:
         self._client = _sts(target, said, config, said.source)
 
     def __call__(self) -> dict[str, str]:
-        try:
-            answer = self._client.assume_role(**_asking(self._said), ExternalId=self._said.external_id)
-        except Exception as error:
-            raise translated(error, self._place) from None
-        return _metadata(answer["Credentials"])
+        asking = _asking(self._said)
+        return _session(lambda: self._client.assume_role(**asking, ExternalId=self._said.external_id), self._place)
 
 
 class _Identified:
@@ -189,22 +188,36 @@ class _Identified:
         # The content of this file leaves the machine: whoever may name a destination must not be able to send away any file there is.
         if not TOKEN.fullmatch(token):
             raise Refused(f"{self._place}: {self._said.token_file} holds no web identity token; put the token there")
-        try:
-            answer = self._client.assume_role_with_web_identity(
-                RoleArn=self._said.role_arn,
-                RoleSessionName=SESSION_NAME,
-                WebIdentityToken=token,
-                DurationSeconds=self._said.session_seconds,
-            )
-        except Exception as error:
-            raise translated(error, self._place) from None
-        return _metadata(answer["Credentials"])
+        asking = _asking(self._said)
+        return _session(
+            lambda: self._client.assume_role_with_web_identity(**asking, WebIdentityToken=token), self._place
+        )
 
 
-def _metadata(given: Any) -> dict[str, str]:
-    return {
-        "access_key": given["AccessKeyId"],
-        "secret_key": given["SecretAccessKey"],
-        "token": given["SessionToken"],
-        "expiry_time": given["Expiration"].isoformat(),
-    }
+def _session(ask: Callable[[], Any], place: str) -> dict[str, str]:
+    """What an answer of STS gives, as the library keeps it.  Raises Unavailable, Refused."""
+    try:
+        given = ask()["Credentials"]
+        ends = given["Expiration"]
+        found = {
+            "access_key": given["AccessKeyId"],
+            "secret_key": given["SecretAccessKey"],
+            "token": given["SessionToken"],
+            "expiry_time": ends.isoformat(),
+        }
+        over = ends <= datetime.now(UTC)
+    except Exception as error:
+        raise _understood(error, place) from None
+    if over:
+        raise Refused(f"{place}: the session that the role gives has ended already; {CHANGE['RequestTimeTooSkewed']}")
+    return found
+
+
+def _understood(error: Exception, place: str) -> Problem:
+    """The remedy, also of an answer that is well-formed and makes no sense."""
+    if isinstance(error, KeyError | TypeError | ValueError):
+        return Unavailable(
+            f"{place}: the answer to the request for a role cannot be used; correct sts_endpoint, or mend what answers there",
+            retry_after_seconds=UNKNOWN_SECONDS,
+        )
+    return translated(error, place)

@@ -423,6 +423,14 @@ class Lane:
         except (Unavailable, Refused) as problem:
             self._failed(problem)
             return ...
+        except Exception as error:
+            # Loud, and for a person to mend: but what one target makes of us must not end the delivery to all others.
+            place = self._delivery.destination.target.place
+            log.exception("a delivery failed by a bug; it is tried again", destination=self._delivery.name)
+            self._failed(
+                Refused(f"{place}: {type(error).__name__}, which is a bug; report it with the trace in the log")
+            )
+            return ...
         self._tries, self.problem = 0, None
         return answer
 

@@ -5,6 +5,7 @@ moto lets two things pass that a real STS refuses, a missing external id and an 
 
 import hashlib
 import json
+import re
 import urllib.request
 
 import boto3
@@ -249,3 +250,38 @@ def test_an_sts_that_is_away_is_waited_for(sts, seaweed, fault):
         with pytest.raises(Unavailable):
             sink.create(document("s"))
         assert sink.create(document("s")).outcome is Outcome.STORED
+
+
+def without(name):
+    return lambda body: re.sub(f"<{name}>.*</{name}>", "", body)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        without("Credentials"),
+        without("AccessKeyId"),
+        without("Expiration"),
+        lambda body: re.sub("<Expiration>.*</Expiration>", "<Expiration>soon</Expiration>", body),
+        lambda _: "<html><body>Please log in</body></html>",
+        lambda _: "",
+    ],
+)
+def test_an_answer_of_sts_that_makes_no_sense_is_waited_for_with_what_to_do(sts, seaweed, tmp_path, odd):
+    token = tmp_path / "token"
+    token.write_text(sts.token)
+    by_token = WebIdentity(role_arn=ROLE, token_file=token, sts_endpoint=sts.endpoint)
+    for said in (role(sts, seaweed), by_token):
+        sink = S3Sink(seaweed.target(credentials=said), QUICK)
+        sts.odd = odd
+        with pytest.raises(Unavailable):
+            sink.create(document("o"))
+        sts.odd = lambda body: body
+        assert sink.create(document("o")).outcome in (Outcome.STORED, Outcome.EXISTS)
+
+
+def test_a_session_that_has_ended_when_it_is_given_is_a_matter_of_clocks(sts, seaweed):
+    sts.seconds = -60
+    sink = S3Sink(seaweed.target(credentials=role(sts, seaweed)), QUICK)
+    with pytest.raises(Refused, match=r"set this machine's clock"):
+        sink.create(document("p"))

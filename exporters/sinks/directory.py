@@ -54,20 +54,9 @@ class DirectorySink:
     def create(self, document: Document) -> Receipt:
         path = self._path(document.key)
         with self._translated():
-            if path.is_file():
-                return Receipt(Outcome.EXISTS, _digest(path))
-            self._make(path.parent)
-            part = self._parts / uuid.uuid4().hex
-            try:
-                _write(part, document)
-                try:
-                    os.link(part, path)
-                except FileExistsError:
-                    return Receipt(Outcome.EXISTS, _digest(path))
-            finally:
-                part.unlink(missing_ok=True)
-            _sync(path.parent)
-        return Receipt(Outcome.STORED, document.sha256)
+            stored = not path.is_file() and self._link(path, document)
+            self._settle(path)
+            return Receipt(Outcome.STORED, document.sha256) if stored else Receipt(Outcome.EXISTS, _digest(path))
 
     def objects(self, prefix: str = "") -> Iterator[Object]:
         with self._translated():
@@ -93,6 +82,27 @@ class DirectorySink:
         if checked(key).split("/", 1)[0] == PARTS:
             raise ValueError(f"not a key: {key!r}")
         return self._root / key
+
+    def _link(self, path: Path, document: Document) -> bool:
+        """Give the whole document its name; whether nothing had it."""
+        for directory in (path.parent, self._parts):  # a root that was taken away and came back is empty
+            self._make(directory)
+        part = self._parts / uuid.uuid4().hex
+        try:
+            _write(part, document)
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        finally:
+            part.unlink(missing_ok=True)
+        return True
+
+    def _settle(self, path: Path) -> None:
+        """Make a name survive a loss of power, and the folders it lies in: who made them may have failed before that, or not be there yet."""
+        for folder in path.parents:
+            _sync(folder)
+            if folder == self._root:
+                return
 
     def _make(self, directory: Path) -> None:
         """The directory, and its name safe in each one above that was made for it."""

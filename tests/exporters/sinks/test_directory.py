@@ -3,10 +3,13 @@
 import errno
 import hashlib
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +83,35 @@ def test_every_failure_of_a_file_system_has_a_remedy(number, kind):
     problem = translated(OSError(number, "said so"), "/place")
     assert type(problem) is kind
     assert str(problem).startswith("/place: said so; ")
+
+
+def test_a_root_that_was_taken_away_and_came_back_is_written_to_again(tmp_path):
+    root = tmp_path / "disk"
+    sink = DirectorySink(root)
+    sink.create(document())
+    shutil.rmtree(root)
+    root.mkdir()
+    assert sink.create(document()).outcome is Outcome.STORED
+    assert b"".join(sink.read("a/one")) == b"one\n"
+
+
+def test_what_lies_there_is_safe_on_the_disk_before_it_is_said_to_be_there(tmp_path, monkeypatch):
+    """However the attempt that put it there ended."""
+    sink, fsync, synced = DirectorySink(tmp_path), os.fsync, []
+
+    def failing(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    def noting(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    for _ in range(4):  # at each folder of the way, and once more
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(Unavailable):
+            sink.create(document("a/b/one"))
+    monkeypatch.setattr(os, "fsync", noting)
+    assert sink.create(document("a/b/one")).outcome is Outcome.EXISTS
+    assert set(synced) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"}

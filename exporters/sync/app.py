@@ -136,6 +136,8 @@ class House:
                 if self._told.pop(name, None) is not None:
                     self._desk.journal.write(f"state/{name}/{self._member}", None)
         share = self._settings.sync_memory_bytes // max(1, len(wanted))
+        for pump in self._pumps.values():
+            pump.memory_bytes = share
         for name, destination in sorted(wanted.items()):
             if name not in self._pumps:
                 self._pumps[name] = self._pump(name, destination, share)

@@ -102,7 +102,7 @@ class Pump(threading.Thread):
         self._settings = settings
         self._door = door
         self._metrics = metrics
-        self._memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes  # its share, which changes when others come or go
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._kinds = {SOURCES[k].name(prefix=settings.topic_prefix, app=settings.app_id): k for k in destination.kinds}
@@ -258,7 +258,7 @@ class Pump(threading.Thread):
     def _keep_budget(self) -> None:
         """Over the budget: cut the largest batch, and read nothing until there is room."""
         held = sum(lane.held for lane in self.lanes.values())
-        over = held > self._memory_bytes
+        over = held > self.memory_bytes
         if over:
             ready = [lane for lane in self.lanes.values() if lane.can_cut]
             if ready:

@@ -26,7 +26,7 @@ from pipeline.model.events import Rejected
 from pipeline.model.verdicts import Decode, Verdicts
 
 # Changes when the same records would become other bytes.
-ENCODER = "3"
+ENCODER = "4"
 
 
 class _Version(msgspec.Struct):
@@ -83,7 +83,7 @@ class Batch:
     min_time: int = 0
     max_time: int = 0
     timestamp: int = 0  # of the first record
-    version: int = 0
+    version: int | None = None  # of its events, once there is one
     full: bool = False
 
     @property
@@ -168,7 +168,7 @@ class Former:
         if event is None or event.__class__ is Rejected:
             return False
         own = 1 if record.value.startswith(_VERSION_ONE) else version_of(record.value)
-        if batch.version and own != batch.version:
+        if batch.version not in (None, own):
             return True
         batch.version = own
         return False
@@ -180,9 +180,9 @@ class Former:
         if _DUPLICATE in kinds:
             kept = [n for n, e in enumerate(verdicts) if e is not None]
             values, events = [values[n] for n in kept], [verdicts[n] for n in kept]
-        if not 0 < len(events) < self._destination.cut_events - batch.rejected - batch.events or batch.version > 1:
+        if not 0 < len(events) < self._destination.cut_events - batch.rejected - batch.events:
             return False
-        if Rejected in kinds or not _all_say_one(values):
+        if batch.version not in (None, 1) or Rejected in kinds or not _all_say_one(values):
             return False
         lines = self._lines(values, events)
         if batch.size + len(lines) >= self._destination.cut_bytes:

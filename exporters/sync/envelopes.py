@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline.model import times
 from pipeline.model.dialects import STATES, authentication_document, document_of
-from pipeline.model.events import BARE, ENVELOPED, Authentication, Connection, Event
+from pipeline.model.events import BARE, ENVELOPED, USER, Authentication, Connection, Event
 
 AUTHENTICATION, NETWORK_ACCESS = "authentication", "network_access"
 Line = Callable[[bytes, Any], bytes]
@@ -202,8 +202,9 @@ def line_of(kind: str) -> Line:
 
 
 def wanted(event: Event, *, types: frozenset[str], results: frozenset[str], users: frozenset[str]) -> bool:
-    """Whether a destination's filter lets this event through; an empty set lets everything through.  `users` are folded e-mails or ids."""
-    if users and event.principal.id.casefold() not in users and event.principal.email not in users:
+    """Whether a destination's filter lets this event through; an empty set lets everything through.  `users` are folded e-mails or ids of people."""
+    who = event.principal
+    if users and (who.kind != USER or (who.id.casefold() not in users and who.email not in users)):
         return False
     if isinstance(event, Authentication):
         return (not types or event.type in types) and (not results or event.result in results)

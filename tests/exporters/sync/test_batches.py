@@ -227,6 +227,25 @@ def test_a_batch_ends_at_its_limits_and_where_the_schema_changes():
     assert [b.end for b in batches("authentication", [*given] * 1, cut_bytes=1024)[1]] == [5, 9]
 
 
+def test_version_zero_is_a_version_of_its_own():
+    value = b'{"version":%d,"time":"2026-01-15T14:30:00Z","id":"%d","action":{"type":"reauth","user":{"id":"1"}}}'
+    said = [0, 0, 1, 1, 0, 1]
+    given = [
+        SimpleNamespace(offset=n, value=value % (version, n), headers=(), timestamp=NOW, partition=0)
+        for n, version in enumerate(said)
+    ]
+    for size in (1, 6):  # handed over one by one, and at once
+        former, batch, ends = Former("authentication", parse("d", {"target": "/x"})), Batch(0, 0), []
+        verdicts = former.verdicts()(given)
+        while batch.end < len(given):
+            upto = min(batch.end + size, len(given))
+            former.take(batch, given[batch.end : upto], verdicts[batch.end : upto])
+            if batch.full:
+                ends.append(batch.end)
+                batch = Batch(batch.end, batch.end)
+        assert ends == [2, 4, 5]
+
+
 def test_filters_let_through_what_is_wanted_and_count_the_rest():
     given = records("authentication", 3_000)
     everything = [v for v in Verdicts(decode_authentications)(given) if v is not None and not isinstance(v, Rejected)]
@@ -275,6 +294,18 @@ def test_who_it_was_stands_in_every_line_of_ocsf():
 def test_a_filter_by_user_knows_who_it_was():
     [(cut, _)] = documents("authentication", nine_people(), users=["U3", "u5"])
     assert (cut.attempt.events.lines, cut.attempt.filtered) == (2, 7)
+
+
+def test_a_filter_by_user_lets_no_service_account_of_the_same_id_through():
+    value = b'{"event_type":"closed_connection","timestamp":%d,"%b":{"id":"113312","%b":"x@example.com"}}'
+    given = [
+        SimpleNamespace(offset=n, value=value % (NOW, *who), headers=(), timestamp=NOW, partition=0)
+        for n, who in enumerate([(b"service_account", b"name"), (b"user", b"email")])
+    ]
+    [(cut, made)] = documents("network_access", given, users=["113312"], compression="none")
+    assert (cut.attempt.events.lines, cut.attempt.filtered) == (1, 1)
+    [document] = made.values()
+    assert "user" in json.loads(document.body)["event"]
 
 
 def test_vendor_names_are_plain_where_that_is_safe_and_never_meet():

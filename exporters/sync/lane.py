@@ -32,6 +32,8 @@ RETRY_SECONDS = (1.0, 10.0)
 REFUSED_SECONDS = 60.0
 # Longer than a broker needs to come back.
 DEAF_SECONDS = 10.0
+# What passes between two manifests that only say that nothing came, if the clock does not tell.
+HEARTBEAT_SECONDS = 3600.0
 # So many cuts in one manifest, even if its hour is not over: a verifier holds one manifest at a time.
 MANIFEST_ENTRIES = 1_000
 # So many records are judged and formed at once: they stay near the processor meanwhile.
@@ -460,8 +462,7 @@ class Lane:
         batch = self._batch if self._batch is not None and self._batch.first == first else None
         if self._manifest_due(batch):
             begin, through = self.chain.unaccounted
-            hour = max(keys.hour_of(clock.now_ms()), self.chain.manifest_hour)
-            return Manifest(begin, through, hour, clock.now_ms())
+            return Manifest(begin, through, max(self._hour, self.chain.manifest_hour), clock.now_ms())
         if self._stopping and (batch is None or batch.empty):
             self.done = True
         elif not self._paused:
@@ -511,9 +512,16 @@ class Lane:
         self._held_back = False
         self._hold(back=True)
 
+    @property
+    def _hour(self) -> int:
+        """The hour that is to have a manifest.  They never go back: where a wrong clock once ran ahead, they go on from there, one for each that passes."""
+        hour, last = keys.hour_of(clock.now_ms()), self.chain.manifest_hour
+        passed = clock.monotonic() - self._manifest_at >= HEARTBEAT_SECONDS
+        return last + keys.HOUR_MS if hour < last and passed else hour
+
     def _manifest_due(self, batch: Batch | None) -> bool:
         begin, through = self.chain.unaccounted
-        if not self._paused and keys.hour_of(clock.now_ms()) > self.chain.manifest_hour:
+        if not self._paused and self._hour > self.chain.manifest_hour:
             return True
         if through == begin:
             return False

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deploy.local.stack import Stack
-from exporters.sync import cuts, verify
+from exporters.sync import cuts, keys, lane, verify
 from exporters.sync.batches import Place
 from exporters.sync.destinations import parse
 from exporters.sync.door import Door
 from exporters.sync.kafka import CutLog, TopicPartition, bounds, events_consumer
 from exporters.sync.lane import Delivery, Lane
-from pipeline import topics
+from pipeline import clock, topics
+from pipeline.model.times import iso
 from tests.live.system import Servers, eventually
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("lanes")]
@@ -87,3 +88,21 @@ def test_who_stops_last_tells_in_a_manifest_what_another_delivered_before_him(se
     found = verify.Verifier(verify.Directory(str(tmp_path / "objects"))).run()
     assert found.problems == []
     assert [told["end"] for told in found.chains.values()] == [EVENTS]
+
+
+def test_an_hour_without_events_has_its_manifest_also_after_a_clock_that_ran_ahead(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(lane, "HEARTBEAT_SECONDS", 0.5)
+    ahead = keys.hour_of(clock.now_ms()) + 10 * 365 * 24 * keys.HOUR_MS
+    destination = parse("two", {"target": str(tmp_path / "objects")})
+    with ThreadPoolExecutor(2) as work:
+        owner = Owner(servers.settings, destination, work)
+        try:
+            owner.until(lambda: owner.lane.chain.end == 0 and owner.rests)
+            owner.log.append(owner.lane._id, cuts.Manifest(0, 0, ahead, ahead)).get(timeout=30)
+            owner.until(lambda: owner.lane.chain.manifest_hour > ahead and owner.rests)
+        finally:
+            owner.close()
+    told = [json.loads(file.read_bytes()) for file in sorted((tmp_path / "objects" / "manifests").rglob("*.json"))]
+    by_hour = {m["hour"]: m for m in told}
+    assert by_hour[iso(ahead + keys.HOUR_MS)]["written_at"] < by_hour[iso(ahead)]["written_at"] == iso(ahead)
+    assert verify.Verifier(verify.Directory(str(tmp_path / "objects"))).run().problems == []

@@ -241,8 +241,10 @@ def cut_of(
 
     `hour` and `window` are those of the chain's last cut (the new one's are never earlier), `begun` says whether the chain has one.
     """
-    own_window = max(window, keys.window_of(batch.timestamp or at))
-    own_hour = max(hour, keys.hour_of(batch.timestamp or at))
+    own_hour, own_window = hour, window
+    if batch.records:
+        own_hour = max(hour, keys.hour_of(batch.timestamp or at))
+        own_window = max(window, keys.window_of(batch.timestamp or at))
     packed = destination.compression
     if destination.naming == "vendor":
         free = begun and own_window > window

@@ -324,6 +324,13 @@ def test_vendor_names_are_plain_where_that_is_safe_and_never_meet():
     assert keys.vendor("authentication", "s", 3, 5, NOW, "gzip", free=True).endswith("T10:00:00+00:00-00003.json.gz")
 
 
+def test_offsets_without_a_record_take_nobodys_window():
+    destination, place = parse("d", {"target": "/x", "naming": "vendor"}), Place("authentication", "1a2b3c4d", 0)
+    before = {"hour": keys.hour_of(NOW), "window": keys.window_of(NOW)}
+    cut, made = cut_of(Batch(7, 9), place, destination, begun=True, at=NOW + keys.HOUR_MS, **before)
+    assert (made, cut.attempt.gaps, cut.hour, cut.window) == ({}, 2, before["hour"], before["window"])
+
+
 def test_compressed_objects_are_what_their_names_say():
     for compression, unpack in (("gzip", gzip.decompress), ("zstd", zstandard.ZstdDecompressor().decompress)):
         ((cut, made),) = documents("authentication", records("authentication", 100), compression=compression)

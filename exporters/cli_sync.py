@@ -171,7 +171,7 @@ def _instant(text: str) -> int:
 def verify(
     where: Annotated[str, typer.Argument(help="s3://bucket/prefix, a directory, or a destination's name")],
     since: Annotated[str, typer.Option("--from", help="First hour of manifests, UTC")] = "",
-    until: Annotated[str, typer.Option("--to", help="End, exclusive")] = "",
+    until: Annotated[str, typer.Option("--to", help="End, exclusive; rounded up to an hour")] = "",
     endpoint_url: Annotated[str, typer.Option("--endpoint-url", help="Another S3 endpoint than the vendor's")] = "",
     region: Annotated[str, typer.Option("--region", help="Region of the bucket")] = "",
     keys: Annotated[
@@ -189,9 +189,8 @@ def verify(
     from exporters.sync.destinations import configured
 
     known = {} if where.startswith("s3://") or Path(where).is_dir() else configured(settings_module.load(data))
-    place = delivered(where, known, endpoint=endpoint_url, region=region, keys=keys)
     try:
-        hours = verifier.hour_of(since), verifier.hour_of(until)
+        hours = verifier.hour_of(since), verifier.hour_of(until, up=True)
     except ValueError:
         raise RequestError("--from and --to are days or instants, such as 2026-03-27 or 2026-03-27T10:00") from None
     with console.progress("verifying", 100) as advance:
@@ -203,6 +202,7 @@ def verify(
             shown[0] = percent
 
         try:
+            place = delivered(where, known, endpoint=endpoint_url, region=region, keys=keys)
             found = verifier.Verifier(place, since=hours[0], until=hours[1], advance=told).run()
         except verifier.Unreadable as error:
             raise Unavailable(str(error)) from None

@@ -91,13 +91,14 @@ class Ended(msgspec.Struct, frozen=True, tag="ended", tag_field="record"):
     outcome: Literal["stored", "unknown"] = STORED
 
 
-class Manifest(msgspec.Struct, frozen=True, tag="manifest", tag_field="record"):
-    """The account of the ended cuts in [first, end), given in `hour`."""
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, tag="manifest", tag_field="record"):
+    """The account of the ended cuts in [first, end), given in `hour`.  `partitions` is how many the source had then; 0: not said."""
 
     first: int
     end: int
     hour: int
     at: int
+    partitions: int = 0
 
 
 class Marker(msgspec.Struct, frozen=True, tag="marker", tag_field="record"):

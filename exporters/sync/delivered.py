@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from exporters.sinks.opening import open_sink
-from exporters.sinks.target import BucketTarget, DirectoryTarget, of_url
+from exporters.sinks.target import BucketTarget, of_url
 from exporters.sync.destinations import Destination
-from exporters.sync.verify import Directory, Place
-from pipeline.errors import RequestError
+from exporters.sync.verify import Directory, Place, Unreadable
+from pipeline.errors import RequestError, Unavailable
 
 
 class Delivered:
-    """What lies at a target."""
+    """What lies in a bucket."""
 
-    def __init__(self, target: DirectoryTarget | BucketTarget) -> None:
+    def __init__(self, target: BucketTarget) -> None:
         self.name = target.place
         self._sink = open_sink(target)
 
@@ -26,7 +26,10 @@ class Delivered:
         return ((found.key, found.size) for found in self._sink.objects())
 
     def read(self, key: str) -> Iterator[bytes]:
-        return self._sink.read(key)
+        try:
+            yield from self._sink.read(key)
+        except Unavailable as away:
+            raise Unreadable(str(away)) from None
 
 
 def delivered(
@@ -37,13 +40,14 @@ def delivered(
     region: str = "",
     keys: Path | None = None,
 ) -> Place:
-    """Raises ConfigError, RequestError."""
+    """Raises ConfigError, RequestError, Unreadable."""
     if where.startswith("s3://"):
         return Delivered(of_url(where, endpoint=endpoint, region=region, keys=keys))
     if Path(where).is_dir():
         return Directory(where)
     if where in destinations:
-        return Delivered(destinations[where].target)
+        target = destinations[where].target
+        return Delivered(target) if isinstance(target, BucketTarget) else Directory(str(target.path))
     known = ", ".join(sorted(destinations)) or "none"
     raise RequestError(
         f"{where} is neither a directory nor a destination (there are: {known}); name one, or s3://bucket/prefix"

@@ -462,7 +462,10 @@ class Lane:
         batch = self._batch if self._batch is not None and self._batch.first == first else None
         if self._manifest_due(batch):
             begin, through = self.chain.unaccounted
-            return Manifest(begin, through, max(self._hour, self.chain.manifest_hour), clock.now_ms())
+            hour = max(self._hour, self.chain.manifest_hour)
+            return Manifest(
+                begin, through, hour, clock.now_ms(), len(self._control.partitions_for_topic(self.tp.topic) or ())
+            )
         if self._stopping and (batch is None or batch.empty):
             self.done = True
         elif not self._paused:
@@ -525,7 +528,9 @@ class Lane:
             return True
         if through == begin:
             return False
-        silent = clock.monotonic() - self._manifest_at >= self._delivery.destination.manifest_seconds
+        # What has an end has its last manifest where it stops, and so it says that it stopped.
+        seconds = self._delivery.destination.manifest_seconds
+        silent = self._limit is None and clock.monotonic() - self._manifest_at >= seconds
         ending = self._paused or (self._stopping and (batch is None or batch.empty))
         return silent or ending or len(self.chain.entries) >= MANIFEST_ENTRIES
 

@@ -30,6 +30,7 @@ def document(account: Account, place: Place, destination: str, topic: str) -> Do
         "topic": topic,
         "stream": place.stream,
         "partition": place.partition,
+        **({"partitions": manifest.partitions} if manifest.partitions else {}),
         "hour": iso(manifest.hour),
         "written_at": iso(manifest.at),
         "first": manifest.first,

@@ -3,8 +3,9 @@
 This file is complete in itself: the standard library, and boto3 for buckets (zstandard to look inside .zst objects).  It only reads.
 
 Manifests account for every offset of the source: objects, duplicates, rejects, offsets without a record.  Verified is that they follow one another
-without gap or overlap from where the delivery began, that every object they name is there with one of the hashes they name and as many lines, that
-the counts of each stretch add up to its length, and that nothing else lies among the objects.  Memory does not grow with the bucket.
+without gap or overlap from where the delivery began and in every partition as far as in the others, that every object they name is there with one of
+the hashes they name and as many lines, that the counts of each stretch add up to its length, and that nothing else lies among the objects.  Memory does
+not grow with the bucket.
 """
 
 from __future__ import annotations
@@ -16,26 +17,35 @@ import re
 import sqlite3
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 CHUNK = 1 << 20
 READERS = 8
+PAUSES = (0.0, 2.0)  # seconds before an object is read a second and a third time
+# A few bytes of zstd may say a block of 128 KiB: what so many come to can be held by every reader, and so can their window.
+ZSTD_BYTES, ZSTD_WINDOW = 256, 8 << 20
+PARTITIONS = 100_000  # more than names have room for
 LISTED = 200  # so many problems are kept in words; all are counted
+COUNTS = ("events", "rejects", "duplicates", "filtered", "gaps")
+T = TypeVar("T")
 
 _FOLDER = r"dt=(?P<day>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
-_NAME = r"(?P<stream>[0-9a-f]{8})-(?P<partition>\d{5})-(?P<first>\d{20})-(?P<last>\d{20})"
+_NAME_BEGIN = r"(?P<stream>[0-9a-f]{8})-(?P<partition>\d{5})-(?P<first>\d{20})"
+_NAME = rf"{_NAME_BEGIN}-(?P<last>\d{{20}})"
 MANIFEST = re.compile(rf"(?P<root>.*?)manifests/(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}\.json")
 OBJECT = re.compile(
     rf"(?P<root>.*?)(?P<errors>errors/)?(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}(-[0-9a-f]{{8}})?\.ndjson(\.gz|\.zst)?"
 )
 VENDOR = re.compile(
-    r"(?P<root>.*?)(?P<kind>authentication|network_access)/(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00)(-[0-9a-f-]+)?\.json(\.gz|\.zst)?"
+    r"(?P<root>.*?)(?P<kind>authentication|network_access)/(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00)"
+    rf"(-{_NAME_BEGIN}|-(?P<own>\d{{5}}))?\.json(\.gz|\.zst)?"
 )
 
 
@@ -61,14 +71,17 @@ class Directory:
 
     def keys(self) -> Iterator[tuple[str, int]]:
         waiting = [self._path]
-        while waiting:
-            for found in sorted(waiting.pop().iterdir()):
-                if found.name.startswith("."):  # what a writer has in hand, and may take away at any moment
-                    continue
-                if found.is_dir():
-                    waiting.append(found)
-                else:
-                    yield found.relative_to(self._path).as_posix(), found.stat().st_size
+        try:
+            while waiting:
+                for found in sorted(waiting.pop().iterdir()):
+                    if found.name.startswith("."):  # what a writer has in hand, and may take away at any moment
+                        continue
+                    if found.is_dir():
+                        waiting.append(found)
+                    elif found.exists():  # a link may point nowhere
+                        yield found.relative_to(self._path).as_posix(), found.stat().st_size
+        except OSError as error:
+            raise Unreadable(f"{error.filename} cannot be listed ({error.strerror})") from None
 
     def read(self, key: str) -> Iterator[bytes]:
         try:
@@ -86,11 +99,7 @@ class Bucket:
         self.name = url
         self._bucket, _, prefix = url.removeprefix("s3://").partition("/")
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
-        if client is None:
-            import boto3  # noqa: PLC0415 - directories need none
-
-            client = boto3.client("s3", **options)
-        self._client = client
+        self._client = client or _client(url, **options)
 
     def keys(self) -> Iterator[tuple[str, int]]:
         listing = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
@@ -111,10 +120,20 @@ class Bucket:
         try:
             return ask()
         except Exception as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code") or type(error).__name__
+            answer = getattr(error, "response", None)
+            code = (answer.get("Error", {}).get("Code") if isinstance(answer, dict) else "") or type(error).__name__
             raise Unreadable(
                 f"{self.name} cannot be {what} ({code}); it needs {needs}, credentials and the right region"
             ) from None
+
+
+def _client(url: str, **options: Any) -> Any:
+    try:
+        import boto3  # noqa: PLC0415 - directories need none
+
+        return boto3.client("s3", **options)
+    except Exception as error:
+        raise Unreadable(f"{url} cannot be reached: {error}") from None
 
 
 @dataclass
@@ -170,47 +189,59 @@ class Verifier:
         self._db.execute("CREATE TABLE there (key TEXT PRIMARY KEY, size INTEGER) WITHOUT ROWID")
         self._db.execute("CREATE TABLE named (key TEXT PRIMARY KEY) WITHOUT ROWID")
         self._lock = threading.Lock()  # of the findings and the names: stretches are looked at by several threads
-        self._last_hour: dict[tuple[str, str], str] = {}
+        # Of whole deliveries, by root, kind and stream: the two newest hours of manifests, and since when the topic is said to have so many partitions.
+        self._hours: dict[str, list[str]] = {}
+        self._partitions: dict[str, dict[int, str]] = {}
+        # Of chains: the hour of the last manifest, and whether it is the one with which the delivery stopped.
+        self._ends: dict[str, str] = {}
+        self._stopped: dict[str, bool] = {}
+        # The newest window that a manifest names, by root, kind and partition.
+        self._windows: dict[tuple[str, str, int], str] = {}
 
     def run(self) -> Findings:
-        self._db.executemany("INSERT OR IGNORE INTO there VALUES (?, ?)", self._place.keys())
+        keys = self._place.keys()
+        self._db.executemany("INSERT OR IGNORE INTO there VALUES (?, ?)", ((_printable(k), size) for k, size in keys))
         rows = self._db.execute("SELECT key FROM there WHERE key LIKE '%manifests/%' ORDER BY key")
-        keys = ((key, match) for (key,) in rows if (match := MANIFEST.fullmatch(key)))
+        manifests = ((key, match) for (key,) in rows if (match := MANIFEST.fullmatch(key)))
         total = sum(1 for (key,) in self._db.execute("SELECT key FROM there") if MANIFEST.fullmatch(key))
         with ThreadPoolExecutor(READERS) as readers:
-            for n, (key, match) in enumerate(keys):
+            for n, (key, match) in enumerate(manifests):
                 self._advance(n, total)
                 hour = f"{match['day']}T{match['hour']}"
-                if self._since and hour < self._since:
-                    continue
                 later = bool(self._until) and hour >= self._until
-                self._manifest(key, match, hour, readers, only_names=later)
+                if not later:
+                    self._ends[_chain(match)] = hour  # they come in the order of their hours
+                if hour >= self._since:
+                    self._manifest(key, match, hour, readers, only_names=later)
         self._advance(total, total)
         if not self.found.manifests:
             self.found.wrong(
                 f"{self._place.name} holds no manifest" + (" of these hours" if self._since or self._until else "")
             )
         self._strangers()
+        self._judge_ends()
         return self.found
 
     def _manifest(
         self, key: str, match: re.Match[str], hour: str, readers: ThreadPoolExecutor, *, only_names: bool
     ) -> None:
+        chain = _chain(match)
+        if not only_names:
+            hours = self._hours.setdefault(chain.rpartition("-")[0], [])
+            hours[:] = sorted({*hours, hour})[-2:]
         try:
-            told = json.loads(b"".join(self._place.read(key)))
-            first, end, entries = int(told["first"]), int(told["end"]), list(told["entries"])
-        except (ValueError, KeyError, TypeError) as error:
+            told = _parsed(self._again(lambda: b"".join(self._place.read(key))), match["root"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.found.wrong(f"{key} cannot be read as a manifest ({type(error).__name__})")
             return
-        names = [(o["key"],) for e in entries for a in _attempts(e) for o in a["objects"]]
-        self._db.executemany("INSERT OR IGNORE INTO named VALUES (?)", names)
-        self._last_hour[match["root"], match["kind"]] = max(
-            hour, self._last_hour.get((match["root"], match["kind"]), "")
-        )
-        chain = f"{match['root']}{match['kind']}/{match['stream']}-{match['partition']}"
+        first, end, entries = told["first"], told["end"], told["entries"]
+        self._name([o["key"] for e in entries for a in _attempts(e) for o in a["objects"]])
         if only_names:
             self.found.chains.setdefault(chain, {"first": first, "end": end})["named"] = end
             return
+        self._stopped[chain] = told["markers"][-1:] == ["stopped"]
+        if told["partitions"]:
+            self._partitions.setdefault(chain.rpartition("-")[0], {}).setdefault(told["partitions"], hour)
         self.found.manifests += 1
         said = (told.get("stream"), told.get("partition"), first, end)
         if said != (match["stream"], int(match["partition"]), int(match["first"]), int(match["last"])):
@@ -230,9 +261,29 @@ class Verifier:
             self._follows(chain, at, entry["first"], "entry")
             at = entry["end"]
         self._follows(chain, at, end, "end")
+        self._add_up(key, told)
         for entry, problems in zip(entries, readers.map(self._entry, entries), strict=True):
             for problem in problems:
                 self.found.wrong(f"{chain} [{entry.get('first')}, {entry.get('end')}): {problem}")
+
+    def _name(self, keys: list[str]) -> None:
+        self._db.executemany("INSERT OR IGNORE INTO named VALUES (?)", ((key,) for key in keys))
+        for match in filter(None, map(VENDOR.fullmatch, keys)):
+            place = _window_of(match)
+            self._windows[place] = max(match["at"], self._windows.get(place, ""))
+
+    def _add_up(self, key: str, told: dict[str, Any]) -> None:
+        """Hold the totals against the entries; an entry that says too little is at fault itself."""
+        delivered = [e for e in told["entries"] if e["kind"] == "events"]
+        try:
+            added = {n: sum(e[n] for e in delivered) for n in COUNTS}
+        except (KeyError, TypeError):
+            return
+        added["objects"] = sum(len(e["objects"]) for e in delivered)
+        added["lost"] = sum(e["end"] - e["first"] for e in told["entries"] if e["kind"] == "lost")
+        for name, count in added.items():
+            if (total := told["totals"].get(name, count)) != count:
+                self.found.wrong(f"{key} says {total} {name} in total, its entries say {count}")
 
     def _follows(self, chain: str, expected: int, got: int, what: str) -> None:
         if got > expected:
@@ -254,7 +305,7 @@ class Verifier:
             return ["lost: retention took these offsets from the source before they were delivered"]
         attempts, wrong = _attempts(entry), []
         for attempt in attempts:
-            told = sum(attempt[n] for n in ("events", "rejects", "duplicates", "filtered", "gaps"))
+            told = sum(attempt[n] for n in COUNTS)
             if told != entry["end"] - entry["first"]:
                 wrong.append(f"the manifest accounts for {told} of {entry['end'] - entry['first']} offsets")
         chosen = self._chosen(entry, attempts, wrong)
@@ -319,17 +370,29 @@ class Verifier:
         """One object, read through; None if it is not there."""
         if not self._lies(key):
             return None
+        return self._again(lambda: self._read(key))
+
+    def _read(self, key: str) -> Seen:
         digest, size, lines = hashlib.sha256(), 0, 0
         unpack = _unpacker(key)
-        try:
-            for piece in self._place.read(key):
-                digest.update(piece)
-                size += len(piece)
-                if unpack is not None:
+        for piece in self._place.read(key):
+            digest.update(piece)
+            size += len(piece)
+            if unpack is not None and lines >= 0:
+                try:
                     lines += sum(raw.count(b"\n") for raw in unpack(piece))
-        except (zlib.error, EOFError):
-            lines = -1
+                except ValueError:
+                    lines = -1
         return Seen(digest.hexdigest(), size, lines if unpack is not None else None)
+
+    def _again(self, read: Callable[[], T]) -> T:
+        """What is read, if need be from its beginning once more: one connection in many breaks."""
+        for seconds in PAUSES:
+            try:
+                return read()
+            except Unreadable:
+                time.sleep(seconds)
+        return read()
 
     def _strangers(self) -> None:
         """What lies there and is named by no manifest."""
@@ -337,27 +400,106 @@ class Verifier:
         for (key,) in self._db.execute("SELECT key FROM there EXCEPT SELECT key FROM named ORDER BY key"):
             if MANIFEST.fullmatch(key):
                 continue
-            match = OBJECT.fullmatch(key)
-            if match is not None:
-                hour = f"{match['day']}T{match['hour']}"
-                if (self._since and hour < self._since) or (self._until and hour >= self._until):
-                    continue
-                chain = self.found.chains.get(f"{match['root']}{match['kind']}/{match['stream']}-{match['partition']}")
-                if chain is None or int(match["first"]) >= chain.get("named", 0):
-                    newer += 1
-                else:
-                    self.found.wrong(f"{key} is named by no manifest, though its offsets are accounted for")
-            elif (vendor := VENDOR.fullmatch(key)) is not None:
-                if vendor["at"][:13] >= self._last_hour.get((vendor["root"], vendor["kind"]), ""):
-                    newer += 1
-                elif not self._since:
-                    self.found.wrong(f"{key} is named by no manifest")
-            else:
+            match = OBJECT.fullmatch(key) or VENDOR.fullmatch(key)
+            if match is None:
                 others += 1
+            elif not self._looked_at(match):
+                continue
+            elif self._newer(match):
+                newer += 1
+            else:
+                self.found.wrong(f"{key} is named by no manifest, though its offsets are accounted for")
         if newer:
             self.found.notes.append(f"{newer} objects are newer than the last manifest and not verified yet")
         if others:
             self.found.notes.append(f"{others} objects are no part of a delivery and were left alone")
+
+    def _looked_at(self, match: re.Match[str]) -> bool:
+        hour = _hour(match)
+        if match.re is VENDOR and self._since:
+            return False  # its window does not say the hour of its manifest
+        return hour >= self._since and not (self._until and hour >= self._until)
+
+    def _newer(self, match: re.Match[str]) -> bool:
+        """Whether an object that no manifest names may have come after the last one.  Its time says nothing: it is that of its records."""
+        if not match["first"]:
+            return match["at"] >= self._windows.get(_window_of(match), "")
+        chain = _chain(match)
+        self._ends.setdefault(chain, _hour(match))
+        known = self.found.chains.get(chain)
+        return known is None or int(match["first"]) >= known.get("named", 0)
+
+    def _judge_ends(self) -> None:
+        """Hold the chains of each delivery against each other: every partition has a manifest for every hour in which any other has one.
+
+        One that others have for two hours since is missing: they do not come at the same moment, nor begin again at the same moment after a rest.  A
+        chain that says that it stopped may be a backfill's, which had no more to deliver there.
+        """
+        for delivery, since in self._partitions.items():
+            known = [c for c in self._ends if c.rpartition("-")[0] == delivery]
+            stopped = all(self._stopped.get(chain) for chain in known)
+            waiting = 0
+            for count, hour in sorted(since.items()):
+                for chain in (f"{delivery}-{n:05d}" for n in range(count)):
+                    if chain in self._ends:
+                        continue
+                    if stopped or self._passed(delivery, hour):
+                        self.found.wrong(f"{chain} has no manifest, though its topic has this partition")
+                    else:
+                        waiting += 1
+            if waiting:
+                self.found.notes.append(f"{waiting} partitions of {delivery} have no manifest yet")
+        for chain, hour in sorted(self._ends.items()):
+            delivery = chain.rpartition("-")[0]
+            if self._passed(delivery, hour) and not self._stopped.get(chain):
+                newest = self._hours[delivery][-1]
+                self.found.wrong(
+                    f"{chain}: nothing is accounted for after {hour}, though other partitions go on to {newest}"
+                )
+
+    def _passed(self, delivery: str, hour: str) -> bool:
+        hours = self._hours.get(delivery, [])
+        return len(hours) > 1 and hours[0] > hour
+
+
+def _printable(key: str) -> str:
+    """A name of a file that is no text gets escapes: nothing that was delivered has such a one."""
+    return key.encode(errors="backslashreplace").decode()
+
+
+def _chain(match: re.Match[str]) -> str:
+    return f"{match['root']}{match['kind']}/{match['stream']}-{match['partition']}"
+
+
+def _hour(match: re.Match[str]) -> str:
+    return match["at"][:13] if match.re is VENDOR else f"{match['day']}T{match['hour']}"
+
+
+def _window_of(match: re.Match[str]) -> tuple[str, str, int]:
+    """Root, kind and partition of an object in the vendor's naming."""
+    return match["root"], match["kind"], int(match["partition"] or match["own"] or 0)
+
+
+def _parsed(body: bytes, root: str) -> dict[str, Any]:
+    """A manifest whose offsets and names can be relied on; what else its entries say is looked at one by one.  Keys are made relative to where one
+    looks from: it lies below `root`, with its objects.  `markers` are what they say.  Raises ValueError, KeyError, TypeError, AttributeError,
+    RecursionError.
+    """
+    told: dict[str, Any] = json.loads(body)
+    for stretch in (told, *told["entries"]):
+        if not type(stretch["first"]) is type(stretch["end"]) is int:
+            raise TypeError("offsets are whole numbers")
+    for entry in told["entries"]:
+        for lying in (o for attempt in _attempts(entry) for o in attempt["objects"]):
+            match = OBJECT.fullmatch(lying["key"]) or VENDOR.fullmatch(lying["key"])
+            lying["key"] = root + lying["key"][len(match["root"]) :] if match else lying["key"]
+            lying["key"].encode()
+    told["markers"] = [m["what"] for m in told.get("markers", ())]
+    told["totals"] = dict(told.get("totals", {}))
+    told["partitions"] = told.get("partitions", 0)
+    if type(told["partitions"]) is not int or not 0 <= told["partitions"] <= PARTITIONS:
+        raise ValueError("not a number of partitions")
+    return told
 
 
 def _attempts(entry: dict[str, Any]) -> list[dict[str, Any]]:
@@ -369,14 +511,17 @@ def _object(attempt: dict[str, Any], of: str) -> dict[str, Any]:
 
 
 def _unpacker(key: str) -> Callable[[bytes], Iterator[bytes]] | None:
-    """What turns pieces as stored into pieces of text; None if it cannot be done here."""
+    """What turns pieces as stored into pieces of text, or raises ValueError; None if it cannot be done here."""
     if key.endswith(".gz"):
         inflate = zlib.decompressobj(31)
 
         def gzip(piece: bytes) -> Iterator[bytes]:
-            while piece:
-                yield inflate.decompress(piece, CHUNK)
-                piece = inflate.unconsumed_tail
+            try:
+                while piece:
+                    yield inflate.decompress(piece, CHUNK)
+                    piece = inflate.unconsumed_tail
+            except zlib.error as error:
+                raise ValueError(str(error)) from None
 
         return gzip
     if key.endswith(".zst"):
@@ -384,8 +529,16 @@ def _unpacker(key: str) -> Callable[[bytes], Iterator[bytes]] | None:
             import zstandard  # noqa: PLC0415 - not everybody has it
         except ImportError:
             return None
-        reader = zstandard.ZstdDecompressor().decompressobj()
-        return lambda piece: iter((reader.decompress(piece),))
+        reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
+
+        def zstd(piece: bytes) -> Iterator[bytes]:
+            try:
+                for at in range(0, len(piece), ZSTD_BYTES):
+                    yield reader.decompress(piece[at : at + ZSTD_BYTES])
+            except zstandard.ZstdError as error:
+                raise ValueError(str(error)) from None
+
+        return zstd
     return lambda piece: iter((piece,))
 
 
@@ -393,13 +546,17 @@ def place_of(where: str, **options: Any) -> Place:
     return Bucket(where, **options) if where.startswith("s3://") else Directory(where)
 
 
-def hour_of(text: str) -> str:
-    """`2026-03-27`, or an instant in UTC, as the hour it lies in.  Raises ValueError."""
+def hour_of(text: str, *, up: bool = False) -> str:
+    """`2026-03-27`, or an instant in UTC, as the hour it lies in, or (`up`, for ends) the first that does not begin before it.  Raises ValueError."""
     if not text:
         return ""
     at = datetime.fromisoformat(text)
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return at.strftime("%Y-%m-%dT%H")
+    try:
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        at += timedelta(hours=1, microseconds=-1) if up else timedelta()
+    except OverflowError:
+        raise ValueError("beyond every year") from None
+    return at.isoformat()[:13]
 
 
 def lines_of(found: Findings) -> Iterator[str]:
@@ -422,13 +579,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Prove a delivery from what lies in the bucket alone.")
     parser.add_argument("where", help="s3://bucket/prefix or a directory")
     parser.add_argument("--from", dest="since", default="", help="first hour of manifests, UTC (2026-03-27T10:00)")
-    parser.add_argument("--to", dest="until", default="", help="end, exclusive")
+    parser.add_argument("--to", dest="until", default="", help="end, exclusive; rounded up to an hour")
     parser.add_argument("--endpoint-url", default=None)
     parser.add_argument("--region", default=None)
     asked = parser.parse_args(arguments)
     options = {k: v for k, v in (("endpoint_url", asked.endpoint_url), ("region_name", asked.region)) if v}
     try:
-        since, until = hour_of(asked.since), hour_of(asked.until)
+        since, until = hour_of(asked.since), hour_of(asked.until, up=True)
     except ValueError:
         parser.error("--from and --to are days or instants, such as 2026-03-27 or 2026-03-27T10:00")
 

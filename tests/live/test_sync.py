@@ -53,6 +53,9 @@ def test_every_event_is_delivered_once_and_proved(servers, tmp_path):
         count["applied"] for (role, _), count in ledger.items() if role == "connections"
     )
     found = complete(tmp_path)
+    for kind, topic in (("authentication", SIGN_INS), ("network_access", CONNECTIONS)):
+        told = [json.loads(file.read_bytes()) for file in (tmp_path / "manifests" / kind).rglob("*.json")]
+        assert {m["partitions"] for m in told} == {len(servers.ends(topic))}
     assert found.rejects == sum(n for count in ledger.values() for what, n in count.items() if what.startswith("rej"))
     assert found.duplicates == sum(count["duplicate"] for count in ledger.values())
 
@@ -244,6 +247,12 @@ def test_a_stretch_can_be_delivered_again_beside_the_live_delivery(servers, tmp_
     expected = servers.oracle().authentication(START + 86_400_000, START + 86_400_000 * 3 + 43_200_000)
     assert json.loads(done.stdout)["events"] == dry["events"] == len(expected) > 0
     folder = out / "backfill" / "20260326T0000_20260328T1200"
+    assert json.loads(done.stdout)["to"] == str(folder)
+    assert complete(folder).events == len(expected)
+    last = {}
+    for file in sorted((folder / "manifests").rglob("*.json")):
+        last[file.name[:14]] = json.loads(file.read_bytes())["markers"][-1]["what"]
+    assert set(last.values()) == {"stopped"}, "no partition is waited for after its end"
     got = Counter(json.dumps(x, sort_keys=True) for x in delivered(folder))
     assert got == Counter(json.dumps(x, sort_keys=True) for x in expected)
     assert complete(out).events == len(expected)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
 import pytest
+import zstandard
 from botocore.config import Config
 
 from exporters.sinks.directory import DirectorySink
@@ -31,14 +37,15 @@ def sign_in(n: int) -> bytes:
     return b'{"time":"2026-03-27T10:00:00Z","id":"%d","action":{"type":"client_login","user":{"id":"1"}}}' % n
 
 
-def record(offset: int, value: bytes) -> SimpleNamespace:
-    return SimpleNamespace(offset=offset, value=value, timestamp=NOW + offset, partition=3, headers=())
+def record(offset: int, value: bytes, at: int = NOW) -> SimpleNamespace:
+    return SimpleNamespace(offset=offset, value=value, timestamp=at + offset, partition=3, headers=())
 
 
 class Writer:
     """A delivery as the protocol makes it, without Kafka: every cut is delivered at once."""
 
-    def __init__(self, path: Path, **settings) -> None:
+    def __init__(self, path: Path, place: Place = PLACE, **settings) -> None:
+        self.place = place
         self.destination = parse("d", {"target": str(path), **settings})
         self.sink, self.chain, self.at = DirectorySink(path), Chain(), 0
         self.say(Cut(0, 0, cuts.START))
@@ -48,12 +55,14 @@ class Writer:
         self.at += 1
         return self.at - 1
 
-    def deliver(self, values: list[bytes]) -> None:
+    def deliver(self, values: list[bytes], hour: int = 0) -> None:
         first = self.chain.end
-        records = [record(first + n, value) for n, value in enumerate(values)]
+        records = [record(first + n, value, NOW + hour * HOUR) for n, value in enumerate(values)]
         batch = Batch(first, first)
         Former("authentication", self.destination).take(batch, records, decode_authentications(records))
-        cut, documents = cut_of(batch, PLACE, self.destination, hour=0, window=self.chain.window, begun=True, at=NOW)
+        cut, documents = cut_of(
+            batch, self.place, self.destination, hour=0, window=self.chain.window, begun=True, at=NOW
+        )
         self.put(cut, documents)
 
     def put(self, cut: Cut, documents: dict, *others: cuts.Attempt) -> None:
@@ -65,11 +74,11 @@ class Writer:
             self.sink.create(document)
         self.say(cuts.Ended(at))
 
-    def account(self, hour: int = 0) -> None:
+    def account(self, hour: int = 0, *, marker: str = "started", partitions: int = 0) -> None:
         begin, through = self.chain.unaccounted
-        self.say(Marker("started", NOW))
-        at = self.say(Manifest(begin, through, NOW + hour * HOUR, NOW))
-        self.sink.create(manifests.document(self.chain.accounts[0], PLACE, "d", "activity.authentications"))
+        self.say(Marker(marker, NOW))
+        at = self.say(Manifest(begin, through, NOW + hour * HOUR, NOW, partitions))
+        self.sink.create(manifests.document(self.chain.accounts[0], self.place, "d", "activity.authentications"))
         self.say(cuts.Ended(at))
 
 
@@ -158,6 +167,42 @@ def an_entry_that_says_nothing(path):
     _rewrite(path, lambda m: m["entries"][1].pop("events"))
 
 
+def an_entry_without_objects(path):
+    _rewrite(path, lambda m: m["entries"][1].pop("objects"))
+
+
+def an_entry_without_a_kind(path):
+    _rewrite(path, lambda m: m["entries"][0].pop("kind"))
+
+
+def an_entry_that_begins_nowhere(path):
+    _rewrite(path, lambda m: m["entries"][1].pop("first"))
+
+
+def an_entry_that_begins_at_a_text(path):
+    _rewrite(path, lambda m: m["entries"][1].update(first="0"))
+
+
+def an_entry_that_is_none(path):
+    _rewrite(path, lambda m: m["entries"].__setitem__(1, None))
+
+
+def other_attempts_that_are_none(path):
+    _rewrite(path, lambda m: m["entries"][1].update(other_attempts=None))
+
+
+def a_manifest_that_is_deeper_than_any(path):
+    min((path / "manifests").rglob("*.json")).write_text("[" * 100_000)
+
+
+def a_key_that_is_no_text(path):
+    _rewrite(path, lambda m: m["entries"][1]["objects"][0].update(key="\ud800"))
+
+
+def changed_totals(path):
+    _rewrite(path, lambda m: m["totals"].update(events=99))
+
+
 def _rewrite(path, change):
     file = min((path / "manifests").rglob("*.json"))
     told = json.loads(file.read_bytes())
@@ -179,6 +224,15 @@ WRONG = {
     a_lost_stretch: "lost: retention took these offsets",
     rubbish_for_a_manifest: "cannot be read as a manifest",
     an_entry_that_says_nothing: "cannot be read (KeyError)",
+    an_entry_without_objects: "cannot be read as a manifest",
+    an_entry_without_a_kind: "cannot be read as a manifest",
+    an_entry_that_begins_nowhere: "cannot be read as a manifest",
+    an_entry_that_begins_at_a_text: "cannot be read as a manifest",
+    an_entry_that_is_none: "cannot be read as a manifest",
+    other_attempts_that_are_none: "cannot be read as a manifest",
+    a_manifest_that_is_deeper_than_any: "cannot be read as a manifest",
+    a_key_that_is_no_text: "cannot be read as a manifest",
+    changed_totals: "says 99 events in total, its entries say 10",
 }
 
 
@@ -213,6 +267,107 @@ def test_what_no_manifest_tells_yet_is_said_and_is_no_fault(tmp_path):
     seen = found(tmp_path)
     assert (seen.ok, seen.objects) == (True, 1)
     assert "1 objects are newer than the last manifest and not verified yet" in seen.notes
+
+
+@pytest.mark.parametrize("naming", ["offsets", "vendor"])
+def test_a_backlog_is_no_older_than_the_manifest_after_which_it_comes(tmp_path, naming):
+    """Objects are named after their records' time, manifests after the clock; one that comes before what is accounted for is a stranger."""
+    writer = Writer(tmp_path, naming=naming)
+    writer.deliver([sign_in(1)], hour=-5)
+    writer.deliver([sign_in(2)], hour=-4)
+    writer.account()
+    writer.deliver([sign_in(3)], hour=-3)
+    writer.deliver([sign_in(4)], hour=-3)
+    seen = found(tmp_path)
+    assert (seen.problems, seen.notes) == ([], ["2 objects are newer than the last manifest and not verified yet"])
+    first, last = (sorted(p for p in (tmp_path / "authentication").rglob("*.gz"))[n] for n in (0, -1))
+    stranger = first.with_name(first.name.replace("0" * 20, "0" * 19 + "1").replace("T05:05", "T05:00"))
+    shutil.copy(last, stranger)
+    assert found(tmp_path).problems == [
+        f"{stranger.relative_to(tmp_path)} is named by no manifest, though its offsets are accounted for"
+    ]
+
+
+@pytest.fixture
+def partitions(tmp_path) -> list[Writer]:
+    """Two partitions side by side for four hours; nothing comes in the last two."""
+    writers = [Writer(tmp_path, Place("authentication", "1a2b3c4d", n)) for n in range(2)]
+    for hour in range(4):
+        for n, writer in enumerate(writers):
+            if hour < 2:
+                writer.deliver([sign_in(10 * hour + n)], hour)
+            writer.account(hour, partitions=2)
+    return writers
+
+
+def take_away(path: Path, *of: str) -> None:
+    for pattern in of:
+        for file in path.rglob(pattern):
+            file.unlink()
+
+
+def test_partitions_are_held_against_each_other(partitions, tmp_path):
+    assert found(tmp_path).problems == []
+    take_away(tmp_path / "manifests", "hour=13/1a2b3c4d-00001-*")
+    assert found(tmp_path).problems == [], "it need not come at the same moment"
+    take_away(tmp_path / "manifests", "hour=12/1a2b3c4d-00001-*")
+    early = "authentication/1a2b3c4d-00001: nothing is accounted for after 2026-03-27T{}, though other partitions go on to {}"
+    assert found(tmp_path).problems == [early.format(11, "2026-03-27T13")]
+    take_away(tmp_path / "manifests", "hour=11/1a2b3c4d-00001-*")
+    take_away(tmp_path / "authentication", "hour=11/1a2b3c4d-00001-*")
+    assert found(tmp_path).problems == [early.format(10, "2026-03-27T13")]
+    take_away(tmp_path / "manifests", "1a2b3c4d-00001-*")
+    assert found(tmp_path).problems == [early.format(10, "2026-03-27T13")], "an object is left"
+    take_away(tmp_path / "authentication", "1a2b3c4d-00001-*")
+    assert found(tmp_path).problems == [
+        "authentication/1a2b3c4d-00001 has no manifest, though its topic has this partition"
+    ]
+
+
+def test_what_lies_in_the_hours_that_were_asked_for_is_held_against_each_other(partitions, tmp_path):
+    take_away(tmp_path / "manifests", "hour=12/1a2b3c4d-00001-*", "hour=13/1a2b3c4d-00001-*")
+    assert found(tmp_path, until="2026-03-27T12").problems == []
+    assert found(tmp_path, since="2026-03-27T13").problems == []
+    assert len(found(tmp_path, since="2026-03-27T12").problems) == 1
+    take_away(tmp_path / "manifests", "hour=10/1a2b3c4d-00000-*", "hour=11/1a2b3c4d-00001-*")
+    assert len(found(tmp_path, since="2026-03-27T11").problems) == 1
+
+
+def test_a_partition_that_is_added_or_had_nothing_more_is_no_fault(tmp_path):
+    """A topic grows, a backfill reaches the end of one partition hours before that of another, a sync rests for a day."""
+    one, two, three = (Writer(tmp_path, Place("authentication", "1a2b3c4d", n)) for n in range(3))
+    for hour in (0, 24):
+        one.deliver([sign_in(hour)], hour)
+        one.account(hour, partitions=2)
+    two.account(0, partitions=2)
+    assert found(tmp_path).problems == [], "after its rest one begins before the other"
+    two.account(24, marker="stopped", partitions=2)
+    for hour in range(25, 28):
+        one.account(hour, partitions=2)
+    assert found(tmp_path).problems == [], "it says that it stopped"
+    one.account(28, partitions=3)
+    seen = found(tmp_path)
+    assert (seen.problems, seen.notes) == ([], ["1 partitions of authentication/1a2b3c4d have no manifest yet"])
+    three.account(29, partitions=3)
+    one.account(29, partitions=3)
+    assert found(tmp_path).problems == []
+    take_away(tmp_path, "1a2b3c4d-00002-*")
+    one.account(30, marker="stopped", partitions=3)
+    assert found(tmp_path).problems == [
+        "authentication/1a2b3c4d-00002 has no manifest, though its topic has this partition"
+    ], "nothing more will come"
+
+
+@pytest.mark.parametrize("folder", ["", "backfill/20260301T0000_20260302T0000/"])
+def test_a_delivery_can_be_verified_from_where_it_lies_and_from_above(tmp_path, folder):
+    writer = Writer(tmp_path / "prefix", Place("authentication", "1a2b3c4d", 3, folder))
+    writer.deliver([sign_in(1), b"rubbish"])
+    writer.account()
+    for place in (tmp_path, tmp_path / "prefix", tmp_path / "prefix" / folder):
+        seen = found(place)
+        assert (seen.problems, seen.events, seen.notes) == ([], 1, []), place
+    objects(tmp_path / "prefix" / folder)[0].unlink()
+    assert len(found(tmp_path / "prefix" / folder).problems) == 1
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
@@ -269,6 +424,57 @@ def test_attempts_may_differ_in_their_rejects_alone(tmp_path, values):
     assert len(found(tmp_path).problems) == 1, "no attempt's rejects are there"
 
 
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_an_object_that_cannot_be_unpacked_is_read_to_its_end(tmp_path, compression):
+    writer = Writer(tmp_path, compression=compression)
+    writer.deliver([sign_in(n) for n in range(50)])
+    writer.account()
+    file = next((tmp_path / "authentication").rglob("*.ndjson.*"))
+    file.write_bytes(b"\0" * (verify.CHUNK + 1))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert [p for p in found(tmp_path).problems if f"has SHA-256 {digest}, the manifest says" in p]
+
+
+def test_an_object_is_unpacked_in_bounded_pieces():
+    """One MiB that says many GiB."""
+    packer = zstandard.ZstdCompressor().compressobj()
+    blocks = [packer.compress(bytes(1 << 24)) for _ in range(64)]
+    packed = b"".join([*blocks, packer.flush()])
+    sizes = list(map(len, verify._unpacker("x.zst")(packed)))
+    assert (sum(sizes), len(packed) < verify.CHUNK) == (1 << 30, True)
+    assert max(sizes) <= 16 << 20
+
+
+def test_files_that_are_no_objects_are_left_alone(delivered):
+    (delivered / "points nowhere").symlink_to("/nowhere/at/all")
+    Path(os.fsdecode(os.fsencode(delivered) + b"/caf\xe9.txt")).touch()
+    seen = found(delivered)
+    assert (seen.problems, seen.notes) == ([], ["1 objects are no part of a delivery and were left alone"])
+    assert "\n".join(verify.lines_of(seen)).encode()
+
+
+class Breaking(verify.Directory):
+    """Breaks off in the middle of the first objects that are read."""
+
+    def __init__(self, path: Path, times: int) -> None:
+        super().__init__(str(path))
+        self.times = times
+
+    def read(self, key: str) -> Iterator[bytes]:
+        yield from super().read(key)
+        if self.times:
+            self.times -= 1
+            raise verify.Unreadable("reset")
+
+
+def test_what_breaks_off_is_read_once_more_and_given_up_in_one_line(delivered, monkeypatch):
+    monkeypatch.setattr(verify, "PAUSES", (0.0, 0.0))
+    seen = verify.Verifier(Breaking(delivered, 2)).run()
+    assert (seen.problems, seen.events) == ([], 30)
+    with pytest.raises(verify.Unreadable, match="reset"):
+        verify.Verifier(Breaking(delivered, 3)).run()
+
+
 def test_the_file_alone_is_enough(delivered, tmp_path):
     file = tmp_path / "verify.py"
     shutil.copy(verifier(), file)
@@ -298,3 +504,42 @@ def test_what_cannot_be_read_is_one_line_and_another_exit_code(tmp_path, capsys)
     )
     with pytest.raises(verify.Unreadable, match=r"s3://bucket/x cannot be listed \(EndpointConnectionError\)"):
         verify.Verifier(verify.Bucket("s3://bucket/x", client=client)).run()
+
+
+def test_a_server_that_hangs_up_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                connection.recv(65536)
+                connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{server.getsockname()[1]}",
+            region_name="us-east-1",
+            aws_access_key_id="x",
+            aws_secret_access_key="y",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        with pytest.raises(verify.Unreadable, match=r"s3://bucket/x cannot be listed \(ConnectionClosedError\)"):
+            verify.Verifier(verify.Bucket("s3://bucket/x", client=client)).run()
+
+
+def test_an_endpoint_that_is_none_is_one_line(capsys):
+    assert verify.main(["s3://bucket/x", "--endpoint-url", "localhost:9000"]) == 2
+    assert capsys.readouterr().err == "s3://bucket/x cannot be reached: Invalid endpoint: localhost:9000\n"
+
+
+def test_hours_are_those_that_hold_the_stretch(delivered, capsys):
+    assert verify.main([str(delivered), "--from", "2026-03-27T10:30", "--to", "2026-03-27T10:45"]) == 0
+    assert "1 manifests" in capsys.readouterr().out
+    assert verify.hour_of("2026-03-27T11:00", up=True) == "2026-03-27T11"
+    with pytest.raises(SystemExit):
+        verify.main([str(delivered), "--from", "0001-01-01T00:00+14:00"])
+    assert "--from and --to are days or instants" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from exporters.sync.kafka import CutLog, TopicPartition, bounds, events_consumer
 from exporters.sync.lane import Delivery
 from exporters.sync.pump import Assignments, Pump
 from pipeline import clock
+from pipeline.errors import Refused
 from pipeline.metrics import Metrics
 from pipeline.model.times import AHEAD_MS, iso
 from pipeline.settings import Settings
@@ -41,8 +42,14 @@ class Plan:
 
 
 def label(from_ms: int, to_ms: int) -> str:
-    """The folder's name: both instants, to the minute, UTC."""
-    return "_".join(datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y%m%dT%H%M") for ms in (from_ms, to_ms))
+    """The folder's name: both instants, UTC, to the minute, or as far as they are exact: 20260301T1000_20260301T103015."""
+    return "_".join(map(_instant, (from_ms, to_ms)))
+
+
+def _instant(ms: int) -> str:
+    seconds, rest = divmod(ms, 1000)
+    exactly = datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%S") + f"{rest:03d}"
+    return exactly.removesuffix("000").removesuffix("00") if not rest else exactly
 
 
 def plan(settings: Settings, destination: Destination, from_ms: int) -> Plan:
@@ -110,6 +117,9 @@ class Backfill(Pump):
         return sum(max(0, (lane.chain.through or 0) - self._made.ranges[tp][0]) for tp, lane in lanes)
 
     def _over(self) -> bool:
+        problem, _ = self.worst or (None, 0.0)
+        if isinstance(problem, Refused):
+            raise problem  # somebody waits for this one, and can mend it
         over = bool(self.lanes) and all(lane.done for lane in self.lanes.values())
         if over:
             self.stop()
@@ -157,7 +167,7 @@ class Backfill(Pump):
                 self._let_go(consumer, cut_log)
 
     def deliver(self, advance: Callable[[int], None]) -> None:
-        """Run to the end.  Raises what ended it otherwise."""
+        """Run to the end.  Raises what ended it otherwise, and Refused if the place refuses."""
         self.start()
         shown = 0
         while self.is_alive():

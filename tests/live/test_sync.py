@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -288,6 +288,44 @@ def test_a_transaction_that_ends_a_quiet_log_is_delivered_and_leaves_no_lag(serv
         eventually(lambda: (s := summary_of(servers, syncing)).stored_at and s.lag_records == 0)
     gateway.close()
     same(servers, tmp_path)
+
+
+def test_a_backfill_ends_where_the_place_refuses_and_two_stretches_never_share_a_folder(servers, tmp_path):
+    servers.produce(servers.stream.lines(200))
+    (tmp_path / "file").write_text("in the way")
+    (servers.data / "activity.toml").write_text(
+        f'kafka = "{servers.settings.kafka}"\n'
+        f'[destinations.refused]\ntarget = "{tmp_path}/file/out"\n[destinations.short]\ntarget = "{tmp_path}/short"\n'
+    )
+
+    def backfill(name: str, since: str, until: str) -> subprocess.CompletedProcess:
+        command = [
+            sys.executable,
+            "-m",
+            "deploy.cli",
+            "sync",
+            "backfill",
+            name,
+            "--from",
+            since,
+            "--to",
+            until,
+            "--json",
+        ]
+        command += ["--data", str(servers.data)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    refused = backfill("refused", "2026-03-25", "2026-04-01")
+    assert (refused.returncode, "choose another directory" in refused.stderr) == (2, True), refused.stderr
+    whole = servers.oracle().authentication(START, START + 86_400_000)
+    at = datetime.fromisoformat(whole[len(whole) // 2]["event"]["time"])
+    for second in (0, 1):
+        stretch = [(at + timedelta(seconds=s)).isoformat() for s in (-30, second)]
+        from_ms, to_ms = (int(datetime.fromisoformat(s).timestamp() * 1000) for s in stretch)
+        done = backfill("short", *stretch)
+        assert json.loads(done.stdout)["events"] == len(servers.oracle().authentication(from_ms, to_ms))
+    assert complete(tmp_path / "short").events > 0
+    (servers.data / "activity.toml").unlink()
 
 
 def test_memory_runs_out_before_any_limit_and_the_largest_batch_goes_first(servers, tmp_path):

@@ -85,6 +85,10 @@ class DirectoryTarget(_Value):
     def place(self) -> str:
         return str(self.path)
 
+    @property
+    def extent(self) -> tuple[str, ...]:
+        return self.path.resolve().parts
+
 
 class BucketTarget(_Value):
     """A bucket, or a prefix of one."""
@@ -107,6 +111,7 @@ class BucketTarget(_Value):
     @field_validator("prefix")
     @classmethod
     def _prefix(cls, value: str) -> str:
+        value = value.strip("/")
         return checked(value) if value else value
 
     @field_validator("bucket")
@@ -125,6 +130,16 @@ class BucketTarget(_Value):
     @property
     def place(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
+
+    @property
+    def extent(self) -> tuple[str, ...]:
+        store = (self.endpoint or "").casefold().rstrip("/")
+        return ("s3:", store, self.bucket, *filter(None, self.prefix.split("/")))
+
+
+def overlap(one: DirectoryTarget | BucketTarget, other: DirectoryTarget | BucketTarget) -> bool:
+    """Whether they are one place, or one lies within the other."""
+    return all(a == b for a, b in zip(one.extent, other.extent, strict=False))
 
 
 Target = Annotated[DirectoryTarget | BucketTarget, Field(discriminator="kind")]

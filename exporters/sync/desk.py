@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from exporters.journal import Journal
-from exporters.sync.destinations import Destination, configured, parse
+from exporters.sync.destinations import Destination, configured, overlapping, parse
 from pipeline import clock, topics
 from pipeline.errors import ConfigError, RequestError, Unavailable
 from pipeline.settings import Settings
@@ -177,11 +177,11 @@ class Desk:
                 f"destination {name} is in the settings of this system; change it there", status=409, code="conflict"
             )
         destination = parse(name, content)
-        for other, known in self.destinations().items():
-            if other != name and known.target.place == destination.target.place:
-                raise RequestError(
-                    f"destination {other} already delivers to {known.target.place}", status=409, code="conflict"
-                )
+        known = self.destinations()
+        if other := overlapping(name, destination, known):
+            raise RequestError(
+                f"destination {other} already delivers to {known[other].target.place}", status=409, code="conflict"
+            )
         self.journal.write(f"destination/{name}", destination.model_dump_json().encode())
         return destination
 

@@ -6,12 +6,13 @@ A destination is known by its name *and* its place: pointing a name at another b
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from exporters.sinks.target import Target
+from exporters.sinks.target import Target, overlap
 from exporters.sync import keys
 from exporters.sync.envelopes import AUTHENTICATION, NETWORK_ACCESS
 from pipeline import topics
@@ -29,10 +30,16 @@ def _spelled_out(target: Any) -> Any:
     """`s3://bucket/prefix` and a path are short for the target they name."""
     if not isinstance(target, str):
         return target
-    if target.startswith("s3://"):
-        bucket, _, prefix = target.removeprefix("s3://").partition("/")
-        return {"kind": "s3", "bucket": bucket, "prefix": prefix.strip("/")}
-    return {"kind": "directory", "path": target.removeprefix("file://")}
+    said = target.strip()
+    scheme, there, rest = said.partition("://")
+    if there and scheme == "s3":
+        bucket, _, prefix = rest.partition("/")
+        return {"kind": "s3", "bucket": bucket, "prefix": prefix}
+    of_file = bool(there) and scheme == "file"
+    path = rest if of_file else said
+    if not path or "://" in path or (of_file and not path.startswith("/")):
+        raise ValueError("say s3://bucket/prefix, or a directory as /a/path or file:///a/path")
+    return {"kind": "directory", "path": path}
 
 
 class Webhook(BaseModel):
@@ -116,11 +123,16 @@ def configured(settings: Settings) -> dict[str, Destination]:
             faults.append(str(error))
     if faults:
         raise ConfigError("; ".join(faults))
-    places: dict[str, str] = {}
-    for name, destination in found.items():
-        other = places.setdefault(destination.target.place, name)
-        if other != name:
+    names = sorted(found)
+    for n, name in enumerate(names):
+        other = overlapping(name, found[name], {o: found[o] for o in names[:n]})
+        if other:
             raise ConfigError(
-                f"destinations {other} and {name} share {destination.target.place}: give each a prefix of its own"
+                f"destinations {other} and {name} share {found[name].target.place}: give each a prefix of its own"
             )
     return found
+
+
+def overlapping(name: str, destination: Destination, others: Mapping[str, Destination]) -> str:
+    """The first other destination whose objects would lie among this one's, or the other way round; "": none."""
+    return next((o for o, d in others.items() if o != name and overlap(d.target, destination.target)), "")

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from exporters.sinks.target import TARGET
+from exporters.sinks.target import TARGET, overlap
 
 ROLE = "arn:aws:iam::123456789012:role/delivery"
 
@@ -14,6 +14,7 @@ ROLE = "arn:aws:iam::123456789012:role/delivery"
         ({"kind": "directory", "path": "/srv/objects"}, "/srv/objects"),
         ({"kind": "s3", "bucket": "logs"}, "s3://logs"),
         ({"kind": "s3", "bucket": "logs", "prefix": "a/b"}, "s3://logs/a/b"),
+        ({"kind": "s3", "bucket": "logs", "prefix": "/a/b/"}, "s3://logs/a/b"),
         ({"kind": "s3", "bucket": "logs", "credentials": {"kind": "keys", "file": "/run/keys.json"}}, "s3://logs"),
         (
             {"kind": "s3", "bucket": "logs", "credentials": {"kind": "role", "role_arn": ROLE, "external_id": "x-1"}},
@@ -41,8 +42,7 @@ def test_a_target_survives_being_written_down(said, place):
         {"bucket": "Logs"},
         {"bucket": "a..b"},
         {"bucket": "1.2.3.4"},
-        {"prefix": "/a"},
-        {"prefix": "a/"},
+        {"prefix": "a//b"},
         {"prefix": "a/../b"},
         {"endpoint": "ftp://x"},
         {"expected_owner": "12345"},
@@ -59,3 +59,25 @@ def test_a_target_survives_being_written_down(said, place):
 def test_what_a_bucket_target_cannot_be(wrong):
     with pytest.raises(ValidationError):
         TARGET.validate_python({"kind": "s3", "bucket": "logs", **wrong})
+
+
+STORE = {"kind": "s3", "bucket": "logs", "endpoint": "https://store.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlaps"),
+    [
+        ({"kind": "directory", "path": "/a/../b"}, {"kind": "directory", "path": "/b"}, True),
+        ({"kind": "directory", "path": "/b/c"}, {"kind": "directory", "path": "/b"}, True),
+        ({"kind": "directory", "path": "/bc"}, {"kind": "directory", "path": "/b"}, False),
+        ({"kind": "s3", "bucket": "logs"}, {"kind": "s3", "bucket": "logs", "prefix": "a"}, True),
+        ({"kind": "s3", "bucket": "logs", "prefix": "ab"}, {"kind": "s3", "bucket": "logs", "prefix": "a"}, False),
+        ({"kind": "s3", "bucket": "logs2"}, {"kind": "s3", "bucket": "logs"}, False),
+        (STORE, {"kind": "s3", "bucket": "logs"}, False),
+        (STORE, STORE | {"endpoint": "https://Store.example.com/", "prefix": "a"}, True),
+        ({"kind": "directory", "path": "/logs"}, {"kind": "s3", "bucket": "logs"}, False),
+    ],
+)
+def test_places_overlap_if_one_lies_within_the_other(one, other, overlaps):
+    targets = TARGET.validate_python(one), TARGET.validate_python(other)
+    assert overlap(*targets) == overlap(*reversed(targets)) == overlaps

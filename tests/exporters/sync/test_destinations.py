@@ -43,7 +43,19 @@ def test_tables_and_json_say_the_same(tmp_path, monkeypatch):
         ('[destinations.a]\ntarget = "/x"\ncut_events = 0\n', "a: cut_events"),
         ('[destinations.a]\ntarget = "/x"\ntypes = ["sign_in"]\n', "sign_in: not one of client_login"),
         ('[destinations.a]\ntarget = "/x"\n[destinations.b]\ntarget = "/x"\n', "a and b share /x"),
+        ('[destinations.a]\ntarget = "/y/../x"\n[destinations.b]\ntarget = "/x/z"\n', "a and b share /x/z"),
+        (
+            '[destinations.a]\ntarget = "s3://bucket/x"\n[destinations.b]\ntarget = "s3://bucket"\n',
+            "a and b share s3://",
+        ),
         ('[destinations.a]\ntarget = "/x"\n[destinations.b]\n', "b: target"),
+        *(
+            (
+                f'[destinations.a]\ntarget = "{target}"\n',
+                "a: target: Value error, say s3://bucket/prefix, or a directory",
+            )
+            for target in ("", " ", "S3://bucket/p", "gs://bucket/p", "https://b.s3.amazonaws.com/p", "file://host/a")
+        ),
         ('destinations = "{"\n', "not JSON"),
     ],
 )
@@ -52,6 +64,20 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path, text, says):
         load(tmp_path, text)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_short_form_is_what_it_is_short_for():
+    long = {"kind": "s3", "bucket": "bucket", "prefix": "p"}
+    for short in ("s3://bucket/p", " s3://bucket/p/ ", long | {"prefix": "p/"}):
+        assert parse("a", {"target": short}) == parse("a", {"target": long})
+    for short in ("/a/b", "file:///a/b", " /a/b "):
+        assert parse("a", {"target": short}).target.place == "/a/b"
+
+
+def test_one_prefix_in_two_stores_is_two_places():
+    own = {"kind": "s3", "bucket": "bucket", "prefix": "p"}
+    both = {"a": {"target": own}, "b": {"target": own | {"endpoint": "https://store.example.com"}}}
+    assert set(configured(settings.Settings(destinations=both))) == {"a", "b"}
 
 
 def test_a_secret_in_the_settings_is_refused_and_not_repeated():

@@ -108,6 +108,7 @@ WRONG = {
     "a directory": ("two", {"target": {"kind": "directory", "path": "/tmp/x"}}, 422, "only buckets"),
     "a directory in short": ("two", {"target": "/tmp/x"}, 422, "only buckets"),
     "a place that is taken": ("two", {"target": TARGET}, 409, "already delivers"),
+    "a place within one that is taken": ("two", {"target": TARGET | {"prefix": "p"}}, 409, "already delivers"),
     "a name of capitals": ("TWO", {"target": TARGET | {"bucket": "b-2"}}, 422, "name"),
     "no bucket": ("two", {"target": {"kind": "s3"}}, 422, "bucket"),
     "a key written out": ("two", {"target": TARGET | {"credentials": {"kind": "keys", "secret": "s3cret"}}}, 422, "credentials"),

@@ -95,12 +95,12 @@ class S3Sink:
 
     def read(self, key: str) -> Iterator[bytes]:
         with self._translated(missing=key):
-            answer = self._fresh(lambda c: c.get_object(**self._bucket, Key=within(self._target, checked(key))))
+            answer = self._fresh(lambda c: c.get_object(**self._bucket, Key=within(self._target, key)))
             with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(CHUNK_BYTES)
 
     def exists(self, key: str) -> bool:
-        return self._head(checked(key)) is not None
+        return self._head(key) is not None
 
     def close(self) -> None:
         self._client.close()

@@ -95,7 +95,7 @@ class Sink(Protocol):
         """
 
     def read(self, key: str) -> Iterator[bytes]:
-        """The bytes of one object, in pieces.  Raises Missing, Unavailable, Refused."""
+        """The bytes of one object, in pieces; what is listed can be read, whatever others called it.  Raises Missing, Unavailable, Refused."""
 
     def exists(self, key: str) -> bool:
         """Whether something lies under the key.  Raises Unavailable, Refused."""

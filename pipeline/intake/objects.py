@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -27,7 +28,11 @@ from pipeline.settings import Settings
 
 SUFFIXES = (".json", ".ndjson", ".jsonl", ".csv", ".log")
 PACKED = (".gz", ".zst", ".zstd")
-OWN = "_activity/"  # what a delivery of ours keeps beside its objects
+# What a delivery of ours keeps beside its objects: no event lies there, or one that lies in an object as well.
+OWN = re.compile(
+    r"(^|/)(_activity/|backfill/\d{8}T\d{4,9}_\d{8}T\d{4,9}/"
+    r"|(manifests|errors)/[a-z_]+/dt=\d{4}-\d\d-\d\d/hour=\d\d/[0-9a-f]{8}-\d{5}-\d{20}-)"
+)
 POLL_SECONDS = 10.0
 LISTING_SHARE = 10  # listing takes at most this part of the time
 ATTEMPTS = 3
@@ -179,7 +184,7 @@ def _events(place: Objects, taken: Taken) -> Iterator[Listed]:
         name = listed.key.lower()
         for packed in PACKED:
             name = name.removesuffix(packed)
-        if listed.key.startswith(OWN) or not listed.size:
+        if OWN.search(listed.key) or not listed.size:
             continue
         if name.endswith(SUFFIXES):
             yield listed

@@ -212,6 +212,21 @@ def test_the_look_can_be_asked_for(forgetful, monkeypatch):
     assert [o.key for o in sink.objects()] == ["one"]
 
 
+def test_what_others_called_their_objects_can_be_read(forgetful, monkeypatch):
+    """Keys that a store takes and that ours are never: empty parts, dots."""
+    _, direct = forgetful
+    target = unsigned(direct, monkeypatch, "anything", prefix="p")
+    writer = boto3.client("s3", endpoint_url=direct, aws_access_key_id="any", aws_secret_access_key="any")
+    for key in ("p//b.json", "p/../c.json", "p/./d.json", "p/e.json"):
+        writer.put_object(Bucket="anything", Key=key, Body=key.encode())
+    sink = S3Sink(target)
+    found = {o.key: b"".join(sink.read(o.key)).decode() for o in sink.objects()}
+    assert found == {"/b.json": "p//b.json", "../c.json": "p/../c.json", "./d.json": "p/./d.json", "e.json": "p/e.json"}
+    assert sink.exists("/b.json")
+    with pytest.raises(ValueError, match="not a key"):
+        sink.create(document("/b.json"))
+
+
 def test_a_store_that_keeps_the_condition_is_trusted(seaweed):
     sink = S3Sink(seaweed.target(prefix="p"))
     assert sink.create_only == "unknown"

@@ -17,6 +17,7 @@ from pipeline.settings import DEFAULT_DATA
 
 if TYPE_CHECKING:
     from exporters.sync.desk import Desk
+    from exporters.sync.destinations import Destination
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Data = Annotated[Path, typer.Option("--data", help="Directory of the system's state")]
@@ -167,6 +168,18 @@ def _instant(text: str) -> int:
     return int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def _known(data: Path, name: str) -> dict[str, Destination]:
+    """Destinations; those made by the API only if this one is not in the settings."""
+    from exporters.sync.destinations import configured
+
+    settings = settings_module.load(data)
+    found = configured(settings)
+    if name not in found and settings.kafka:
+        with _desk(data) as desk:
+            found = desk.destinations()
+    return found
+
+
 @app.command()
 def verify(
     where: Annotated[str, typer.Argument(help="s3://bucket/prefix, a directory, or a destination's name")],
@@ -182,13 +195,12 @@ def verify(
 ) -> None:
     """Prove a delivery from what lies in the bucket alone; exit 1 if it is not complete.  Example: activity verify s3://bucket/prefix --from 2026-03-01
 
-    Needs read access and no Kafka.  The same check as one file for others: `python -m exporters.sync.verify`, or copy exporters/sync/verify.py.
+    Needs read access, and Kafka only for the name of a destination that is not in the settings.  The same check as one file for others: `python -m exporters.sync.verify`, or copy exporters/sync/verify.py.
     """
     from exporters.sync import verify as verifier
     from exporters.sync.delivered import delivered
-    from exporters.sync.destinations import configured
 
-    known = {} if where.startswith("s3://") or Path(where).is_dir() else configured(settings_module.load(data))
+    known = {} if where.startswith("s3://") or Path(where).is_dir() else _known(data, where)
     try:
         hours = verifier.hour_of(since), verifier.hour_of(until, up=True)
     except ValueError:

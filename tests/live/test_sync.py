@@ -20,6 +20,7 @@ from exporters.sync import lane, notices, verify
 from exporters.sync.desk import following
 from exporters.sync.kafka import read_range
 from exporters.sync.steps import Step
+from tests.exporters.sync.test_verify import Writer, sign_in
 from tests.live.syncing import KILLED, QUICK, Kafka, complete, delivered, dies, same
 from tests.live.system import eventually
 from tests.streams import Stream
@@ -325,6 +326,22 @@ def test_a_backfill_ends_where_the_place_refuses_and_two_stretches_never_share_a
         done = backfill("short", *stretch)
         assert json.loads(done.stdout)["events"] == len(servers.oracle().authentication(from_ms, to_ms))
     assert complete(tmp_path / "short").events > 0
+    (servers.data / "activity.toml").unlink()
+
+
+def test_a_destination_that_was_made_by_the_api_can_be_verified_by_its_name(servers, tmp_path):
+    writer = Writer(tmp_path)
+    writer.deliver([sign_in(1)])
+    writer.account()
+    (servers.data / "activity.toml").write_text(f'kafka = "{servers.settings.kafka}"\n')
+    command = [sys.executable, "-m", "deploy.cli", "verify", "made", "--data", str(servers.data)]
+    with following(servers.settings) as desk:
+        unknown = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (unknown.returncode, "neither a directory nor a destination" in unknown.stderr) == (1, True)
+        desk.put("made", {"target": str(tmp_path)})
+        done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+        desk.remove("made")
+    assert (done.returncode, json.loads(done.stdout)["events"]) == (0, 1), done.stderr
     (servers.data / "activity.toml").unlink()
 
 

@@ -159,7 +159,7 @@ class Findings:
     def wrong(self, line: str) -> None:
         self.faults += 1
         if len(self.problems) < LISTED:
-            self.problems.append(line)
+            self.problems.append(_printable(line))
 
 
 @dataclass(frozen=True)
@@ -308,6 +308,11 @@ class Verifier:
             told = sum(attempt[n] for n in COUNTS)
             if told != entry["end"] - entry["first"]:
                 wrong.append(f"the manifest accounts for {told} of {entry['end'] - entry['first']} offsets")
+            wrong += [
+                f"the manifest says {attempt[of]} {of}, and {lines} lines of them"
+                for of in ("events", "rejects")
+                if (lines := _object(attempt, of).get("lines", 0)) != attempt[of]
+            ]
         chosen = self._chosen(entry, attempts, wrong)
         if chosen is not None:
             with self._lock:
@@ -463,7 +468,7 @@ class Verifier:
 
 
 def _printable(key: str) -> str:
-    """A name of a file that is no text gets escapes: nothing that was delivered has such a one."""
+    """What is no text, such as some names of files, gets escapes: nothing that was delivered is called so."""
     return key.encode(errors="backslashreplace").decode()
 
 

@@ -199,6 +199,18 @@ def a_key_that_is_no_text(path):
     _rewrite(path, lambda m: m["entries"][1]["objects"][0].update(key="\ud800"))
 
 
+def a_hash_that_is_no_text(path):
+    _rewrite(path, lambda m: m["entries"][1]["objects"][0].update(sha256="\ud800"))
+
+
+def an_event_that_became_a_duplicate(path):
+    def change(m):
+        m["entries"][1].update(events=4, duplicates=1)
+        m["totals"].update(events=9, duplicates=1)
+
+    _rewrite(path, change)
+
+
 def changed_totals(path):
     _rewrite(path, lambda m: m["totals"].update(events=99))
 
@@ -232,6 +244,8 @@ WRONG = {
     other_attempts_that_are_none: "cannot be read as a manifest",
     a_manifest_that_is_deeper_than_any: "cannot be read as a manifest",
     a_key_that_is_no_text: "cannot be read as a manifest",
+    a_hash_that_is_no_text: "has SHA-256",
+    an_event_that_became_a_duplicate: "the manifest says 4 events, and 5 lines of them",
     changed_totals: "says 99 events in total, its entries say 10",
 }
 
@@ -242,6 +256,7 @@ def test_whatever_is_wrong_is_named(delivered, break_it):
     seen = found(delivered)
     assert not seen.ok
     assert any(WRONG[break_it] in p for p in seen.problems), seen.problems
+    assert "\n".join(verify.lines_of(seen)).encode()
 
 
 def test_what_a_writer_has_in_hand_is_not_looked_at(delivered):

@@ -87,8 +87,8 @@ class Mailroom(threading.Thread):
                 mail = self._mails.get(run.run)
                 if self._due(run, mail, now):
                     self._send(run, mail)
-                if self.degraded:
-                    return  # the others would meet the same
+                    if self.degraded:
+                        return  # the others would meet the same
 
     def _due(self, run: Run, mail: Mail | None, now: int) -> bool:
         if mail is None:

@@ -95,6 +95,22 @@ def test_a_server_that_is_away_is_waited_for_and_said_on_the_page(store, office)
         life.end()
 
 
+def test_a_server_that_was_away_is_tried_again_whatever_was_told_before(store, office, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("exporters.reports.mailroom.AWAY_SECONDS", 0.0)
+    port = free_port()
+    life = Life(office.model_copy(update={"smtp_port": port}), store)
+    try:
+        with mail_server(port) as server:
+            assert told(life, a_run("first")).state == DONE
+        assert told(life, a_run("second")).state == WAITING
+        with mail_server(port) as server:
+            assert told(life, a_run("third")).state == DONE
+            eventually(lambda: life.turn() or life.works.mails.get("second").state == DONE)
+            assert {m["Message-ID"] for m, _ in server.taken} == {"<run-second@localhost>", "<run-third@localhost>"}
+    finally:
+        life.end()
+
+
 def test_a_failure_is_mailed_with_its_reason(life, post):  # noqa: F811
     run = a_run()
     asked(run)(life.works)

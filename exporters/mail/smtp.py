@@ -1,6 +1,7 @@
 """The only door to SMTP.  What the library raises becomes a reply or one of our errors here.
 
 a recipient is refused            its reply: 4xx is tried again, 5xx is final
+a recipient cannot be written     553, as a server says it of an address that is none
 the sender or the text is         the same reply for everybody
 sign-in, encryption               Refused: the operator changes a setting
 anything else                     Unavailable: later
@@ -94,6 +95,8 @@ class SmtpSender:
                     said[recipient] = Reply(answer.code, answer.message)
                 except SMTPResponseException as error:
                     said[recipient] = _reply(error)
+                except ValueError:  # it cannot even be written in the protocol
+                    said[recipient] = Reply(553, "not an address that can be asked for")
             welcome = [r for r, reply in said.items() if reply.taken]
             if welcome:
                 handing()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from exporters.mail.addresses import Recipient
 from exporters.reports.build import ACTIVE_KIND, AUTHENTICATION_KIND, INACTIVE_KIND, Parameters
 from exporters.reports.presets import preset_window
 from pipeline.errors import RequestError
@@ -13,16 +14,6 @@ from pipeline.model.events import AUTHENTICATION_TYPES, FAILURE_REASONS
 from pipeline.model.windows import BUCKET_MS, WindowError, instant, window, zone
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
-
-
-def _mailable(address: str) -> str:
-    name, _, domain = address.partition("@")
-    if not name or "." not in domain or any(c.isspace() or ord(c) < 32 or c in '<>",;:()[]\\' for c in address):
-        raise ValueError(f"{address[:60]!r} is not an e-mail address")
-    return address
-
-
-Recipient = Annotated[str, Field(max_length=254), AfterValidator(_mailable)]
 
 
 Format = Literal["csv", "ndjson", "json", "ocsf"]

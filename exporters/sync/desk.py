@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from exporters.journal import Journal
+from exporters.mail.addresses import is_mailable
 from exporters.sync.destinations import Destination, configured, overlapping, parse
 from pipeline import clock, topics
 from pipeline.errors import ConfigError, RequestError, Unavailable
@@ -165,7 +166,7 @@ class Desk:
             made = dict(self._contents)
         for name, content in made.items():
             try:
-                found[name] = parse(name, content)
+                found[name] = parse(name, _deliverable(content))
             except ConfigError:
                 continue  # written by a newer version: whoever can read it delivers it
         return found | configured(self._settings)
@@ -264,6 +265,13 @@ class Desk:
 ERRORS = "EVENTS_SYNC_ERRORS"
 REQUIRES_ATTENTION = "EVENTS_SYNC_REQUIRES_ATTENTION"
 RESOLVED = "EVENTS_SYNC_ERROR_RESOLVED"
+
+
+def _deliverable(content: Any) -> Any:
+    """Addresses were not always looked at: one that is none stops no delivery."""
+    if not isinstance(content, dict) or not isinstance(content.get("mail"), list):
+        return content
+    return content | {"mail": [address for address in content["mail"] if is_mailable(address)]}
 
 
 def _worse(type_: str, than: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from exporters.mail.addresses import Recipient
 from exporters.sinks.target import Target, overlap
 from exporters.sync import keys
 from exporters.sync.envelopes import AUTHENTICATION, NETWORK_ACCESS
@@ -79,7 +80,7 @@ class Destination(BaseModel):
         "earliest", description="Where a new delivery begins: with everything Kafka still has, or with what comes now"
     )
     webhook: Webhook | None = Field(None, description="Where notices are posted")
-    mail: tuple[str, ...] = Field((), description="Who gets notices by mail")
+    mail: tuple[Recipient, ...] = Field((), description="Who gets notices by mail")
 
     @field_validator("types")
     @classmethod

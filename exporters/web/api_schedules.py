@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from exporters.reports.ask import Format, Recipient, fitting
+from exporters.mail.addresses import Recipient
+from exporters.reports.ask import Format, fitting
 from exporters.reports.plans import Schedule
 from exporters.reports.runs import Run
 from exporters.reports.schedules import Every, Timing, due_after, words

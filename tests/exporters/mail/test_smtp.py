@@ -71,6 +71,14 @@ def test_nobody_there_and_a_server_that_says_not_now_are_waited_for():
         assert sender(server).send(a_mail(), TO)[TO[0]].final
 
 
+@pytest.mark.parametrize("address", ["jörg@x.example", "jane@bücher.example", "\udce9@x.example"])
+def test_a_recipient_that_cannot_be_written_is_refused_for_good_and_the_others_get_it(address):
+    with mail_server() as server:
+        said = sender(server).send(a_mail(), [address, *TO])
+        assert (said[address].code, said[address].final, said[TO[0]].taken) == (553, True, True)
+        assert [to for _, to in server.taken] == [TO]
+
+
 def test_wrong_settings_are_named():
     for wrong, names in (
         ({}, "ACTIVITY_SMTP_HOST"),

@@ -86,6 +86,17 @@ def test_a_secret_in_the_settings_is_refused_and_not_repeated():
     assert "hunter2" not in str(error.value)
 
 
+@pytest.mark.parametrize("address", ["not an address", "jörg@x.example", "a@x.example\nBcc: v@y.example"])
+def test_who_cannot_be_mailed_is_refused_and_stops_no_delivery_that_names_them_already(address):
+    content = {"target": "/tmp/a", "mail": ["ops@x.example", address]}
+    with pytest.raises(ConfigError, match=r"mail\.1: .* is not an e-mail address") as error:
+        parse("a", content)
+    assert "\n" not in str(error.value)
+    desk = Desk(settings.Settings(kafka="nowhere:1"))
+    desk._destination("destination/a", msgspec.json.encode(content))
+    assert desk.destinations()["a"].mail == ("ops@x.example",)
+
+
 def test_the_revision_changes_with_the_bytes_and_the_chain_with_the_place():
     one = parse("a", {"target": "s3://bucket/x"})
     assert parse("a", {"target": "s3://bucket/x", "cut_events": 7}).revision == one.revision

@@ -53,6 +53,9 @@ class Journal(threading.Thread):
             except KafkaError as error:
                 log.warning("Kafka is away; trying again", error=type(error).__name__)
                 self._stopping.wait(1)
+            except Exception as error:
+                log.exception("following failed; trying again", topic=self._topic, error=type(error).__name__)
+                self._stopping.wait(1)
 
     def stop(self) -> None:
         self._stopping.set()

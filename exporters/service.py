@@ -51,12 +51,15 @@ class Service:
         self._names = {t.role: t.name(prefix=settings.topic_prefix, app=settings.app_id) for t in _SOURCES}
         self._asking = threading.Lock()
         self._asker: Any = None
+        self._running = False
 
     def start(self) -> None:
         for thread in self._threads():
             thread.start()
+        self._running = True
 
     def stop(self) -> None:
+        self._running = False
         for thread in reversed(self._threads()):
             thread.stop()
         for thread in reversed(self._threads()):
@@ -101,6 +104,9 @@ class Service:
         """Why the service cannot answer yet, or None."""
         if self.projector.problem is not None:
             return str(self.projector.problem)
+        ended = [t.name for t in self._threads() if not t.is_alive()] if self._running else []
+        if ended:
+            return f"a part of the service has ended ({', '.join(ended)}); see its log and restart it"
         if not (self.runs.journal.ready and self.access.journal.ready):
             return "runs and tokens are not read yet"
         if not self.projector.ready:

@@ -65,7 +65,7 @@ class Audit(threading.Thread):
                         bootstrap_servers=self._settings.kafka.split(","), acks="all", enable_idempotence=True
                     )
                 producer.send(self._topic, value=msgspec.json.encode(entry), partition=0).add_errback(self._lost)
-            except KafkaError as error:
+            except Exception as error:
                 self._lost(error)
         if producer is not None:
             producer.close(timeout=3)

@@ -139,6 +139,9 @@ class Uses(threading.Thread):
             except Unavailable:
                 self._noted.pop(id_, None)
                 log.warning("the last use of a token is not written down")
+            except Exception as error:
+                self._noted.pop(id_, None)
+                log.exception("the last use of a token is not written down", error=type(error).__name__)
 
 
 def _hash(secret: str) -> str:

@@ -43,7 +43,7 @@ class SmtpSender:
         self._settings = settings
         self._security = settings.smtp_security or ("off" if _loopback(settings.smtp_host) else "starttls")
         self._from = parseaddr(settings.mail_from)[1]
-        if "@" not in self._from:
+        if "@" not in self._from or not self._from.isascii():
             raise ConfigError(f"ACTIVITY_MAIL_FROM={settings.mail_from}: give an address, such as activity@example.com")
         self._trust = self._context(settings)
 

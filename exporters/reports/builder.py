@@ -26,6 +26,8 @@ DAY_MS = 24 * 3600 * 1000
 # Runs of each lane that one service holds, those included that wait for the store.
 HELD = {SHORT: 16, LONG: 4}
 AWAY_SECONDS = 2.0
+# Between two tries to delete a file that the disk does not let go.
+DISK_SECONDS = 60.0
 MEASURE_SECONDS = 5.0
 # A claim that was not renewed for this long belongs to nobody.
 STALE_MS = round(3 * LEASE_SECONDS * 1000)
@@ -68,6 +70,7 @@ class Builder(threading.Thread):
         self._held: dict[str, Held] = {}
         self._sizes: dict[str, int] = {}
         self._long: set[str] = set()  # turned out to be
+        self._undeletable: dict[str, float] = {}  # and when to try again
         self._away_until = 0.0
         self._kept = 0.0
         self._measured = 0.0
@@ -89,6 +92,9 @@ class Builder(threading.Thread):
             except Problem as problem:
                 log.warning(str(problem))
                 self._stopping.wait(0.5)
+            except Exception as error:
+                log.exception("the builder failed; trying again", error=type(error).__name__)
+                self._stopping.wait(AWAY_SECONDS)
             self.kick.wait(0.05 if any(h.making is None for h in self._held.values()) else 0.5)
             self.kick.clear()
         unlisten()
@@ -107,8 +113,8 @@ class Builder(threading.Thread):
 
     def forget(self, run: Run) -> None:
         """Delete a run and its file.  Raises Unavailable."""
-        self._runs.forget(run)
         self._tools.files.remove(run)
+        self._runs.forget(run)
         self._tools.mails.forget(run.run)
 
     def _free(self, run: Run) -> bool:
@@ -199,7 +205,7 @@ class Builder(threading.Thread):
             if now is None or now.state not in OPEN:
                 self._sizes.pop(held.run.run, None)
                 self._long.discard(held.run.run)
-                self._tools.files.remove(held.run, keep=now.stored if now else "")
+                self._deleted(held.run, keep=now.stored if now else "")
             if held.taken is not None and (now is None or now.holder in ("", self._me) or now.state not in OPEN):
                 self._done(held.taken)
 
@@ -275,9 +281,21 @@ class Builder(threading.Thread):
         limit = now - self._settings.report_expiry_days * DAY_MS
         forgotten = limit - self._settings.report_history_days * DAY_MS
         for run in self._runs.all():
-            if run.state not in (*OPEN, EXPIRED) and run.changed_at < limit:
-                self._tools.files.remove(run)
+            if run.state not in (*OPEN, EXPIRED) and run.changed_at < limit and self._deleted(run):
                 reach(Step.EXPIRING)
                 self._runs.change(run, EXPIRED)
-            elif run.state == EXPIRED and run.changed_at < forgotten:
+            elif run.state == EXPIRED and run.changed_at < forgotten and self._deleted(run):
                 self.forget(run)
+
+    def _deleted(self, run: Run, *, keep: str = "") -> bool:
+        """Whether its files are gone.  Where a disk does not let us, it is tried again later, and nobody else's report waits for it."""
+        if clock.monotonic() < self._undeletable.get(run.run, 0.0):
+            return False
+        try:
+            self._tools.files.remove(run, keep=keep)
+        except Unavailable as problem:
+            log.warning(str(problem))
+            self._undeletable[run.run] = clock.monotonic() + DISK_SECONDS
+            return False
+        self._undeletable.pop(run.run, None)
+        return True

@@ -18,7 +18,7 @@ from exporters.reports.runs import Run
 from exporters.sinks.opening import open_sink
 from exporters.sinks.sink import Document, Missing, Outcome, Sink
 from exporters.sinks.target import TARGET
-from pipeline.errors import ConfigError, Refused
+from pipeline.errors import ConfigError, Refused, Unavailable
 from pipeline.settings import Settings
 
 PARTS = ".parts"
@@ -45,7 +45,7 @@ class Files(Protocol):
         """Raises FileNotFoundError, Unavailable, Refused."""
 
     def remove(self, run: Run, *, keep: str = "") -> None:
-        """Delete what any attempt of a run left, but for `keep`."""
+        """Delete what any attempt of a run left, but for `keep`.  Raises Unavailable."""
 
     def sweep(self) -> None:
         """Delete what deaths left half made.  Only for a service that is alone."""
@@ -83,16 +83,25 @@ class _Parts:
             self.part(run).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        for part in (self._root / PARTS).glob("*"):
-            part.unlink(missing_ok=True)
+        with suppress(OSError):
+            for part in (self._root / PARTS).glob("*"):
+                part.unlink(missing_ok=True)
 
-    def _names(self, run: Run) -> Iterator[str]:
-        """What any attempt may have left; its parts are deleted on the way."""
-        for number in range(run.attempt + 1):
-            left = f"{run.run}-{number}" if number else run.run
-            for part in (left, f"{left}.part"):
-                (self._root / PARTS / part).unlink(missing_ok=True)
-            yield left
+    def remove(self, run: Run, *, keep: str = "") -> None:
+        try:
+            for number in range(run.attempt + 1):
+                left = f"{run.run}-{number}" if number else run.run
+                for part in (left, f"{left}.part"):
+                    (self._root / PARTS / part).unlink(missing_ok=True)
+                if left != keep:
+                    self._remove(left)
+        except OSError as error:
+            raise Unavailable(
+                f"the file of a report in {self._root} cannot be deleted ({error.strerror or type(error).__name__}); it is tried again"
+            ) from None
+
+    def _remove(self, name: str) -> None:
+        """Delete a whole file where the form can.  Raises OSError."""
 
 
 class DirectoryFiles(_Parts):
@@ -115,10 +124,8 @@ class DirectoryFiles(_Parts):
     def open(self, run: Run) -> IO[bytes]:
         return (self._root / (run.stored or run.run)).open("rb")
 
-    def remove(self, run: Run, *, keep: str = "") -> None:
-        for left in self._names(run):
-            if left != keep:
-                (self._root / left).unlink(missing_ok=True)
+    def _remove(self, name: str) -> None:
+        (self._root / name).unlink(missing_ok=True)
 
 
 class SunkFiles(_Parts):
@@ -144,10 +151,6 @@ class SunkFiles(_Parts):
             return _reading(self._sink.read(f"{BELOW}/{run.stored}"))
         except Missing as missing:
             raise FileNotFoundError(str(missing)) from None
-
-    def remove(self, run: Run, *, keep: str = "") -> None:  # noqa: ARG002 - only parts can be deleted
-        for _ in self._names(run):
-            pass
 
 
 class _Pieces(io.RawIOBase):

@@ -69,6 +69,8 @@ class Mailroom(threading.Thread):
                 self.turn()
             except Problem as problem:
                 log.warning(str(problem))
+            except Exception as error:
+                log.exception("the mailroom failed; trying again", error=type(error).__name__)
             self._kick.wait(1.0)
             self._kick.clear()
         unlisten()
@@ -108,7 +110,6 @@ class Mailroom(threading.Thread):
         if mail.handed >= MOST_HANDED:
             self._end(mail, "given up: the text was handed over twice, and both times no answer came back", "unknown")
             return
-        template, context = notice(run, self._settings, schedule=self._schedule_name(run.schedule))
         left = [r for r in run.recipients if r not in mail.said]
         handing = [mail]
 
@@ -120,6 +121,7 @@ class Mailroom(threading.Thread):
             reach(Step.MAIL_HANDING)
 
         try:
+            template, context = notice(run, self._settings, schedule=self._schedule_name(run.schedule))
             said = self.mailer.send(template, left, context, f"run-{run.run}", handing=leave)
         except _TakenOver:
             return
@@ -128,6 +130,12 @@ class Mailroom(threading.Thread):
             self.degraded = f"Mail waits: {problem}."
             self._away_until = clock.monotonic() + AWAY_SECONDS
             self._later(handing[0], str(problem), handed=mail.handed + left_us)
+            return
+        except Exception as error:  # this mail's own fault: the others do not wait for it
+            log.exception("a mail could not be made; trying again", error=type(error).__name__)
+            left_us = handing[0].state == HANDING
+            why = f"it could not be made ({type(error).__name__}); see the service's log"
+            self._later(handing[0], why, handed=mail.handed + left_us)
             return
         self.degraded = None
         if any(reply.taken for reply in said.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from exporters.reports.build import Built, build
@@ -17,7 +18,7 @@ from exporters.reports.steps import Step, reach
 from exporters.store.projector import Projector
 from exporters.store.store import Store
 from pipeline import clock, logs
-from pipeline.errors import ConfigError, Problem, Refused, RequestError
+from pipeline.errors import ConfigError, Problem, Refused, RequestError, Unavailable
 from pipeline.metrics import Metrics
 
 log = logs.logger("builder")
@@ -130,7 +131,8 @@ class Making:
             error=None,
         )
         won = now.state == READY and now.stored == stored
-        tools.files.remove(run, keep=now.stored)
+        with suppress(Unavailable):  # what earlier attempts left then goes with the run
+            tools.files.remove(run, keep=now.stored)
         if won:
             reach(Step.READY)
             tools.estimates.learn(run.kind, self._size, seconds)

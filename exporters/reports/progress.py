@@ -59,6 +59,9 @@ class Watch(threading.Thread):
                 if self.connected:
                     log.warning(str(problem))
                 self.connected = False
+            except Exception as error:
+                log.exception("following progress failed; trying again", error=type(error).__name__)
+                self.connected = False
             self._stopping.wait(AGAIN_SECONDS)
 
     def stop(self) -> None:

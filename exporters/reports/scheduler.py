@@ -48,6 +48,8 @@ class Scheduler(threading.Thread):
                 self.turn()
             except Problem as problem:
                 log.warning(str(problem))
+            except Exception as error:
+                log.exception("the scheduler failed; trying again", error=type(error).__name__)
             self._stopping.wait(TURN_SECONDS)
 
     def turn(self) -> None:

@@ -80,6 +80,20 @@ def test_a_refused_record_of_a_time_when_nobody_listened_is_healed_at_the_next_s
     again.stop()
 
 
+def test_it_is_followed_on_when_a_listener_fails(settings):  # noqa: F811
+    journal, table = follow(settings)
+
+    def fail():
+        unlisten()
+        raise ZeroDivisionError
+
+    unlisten = journal.listen(fail)
+    journal.write("a", b"1")
+    journal.write("b", b"2")
+    assert table.values == {"a": 1, "b": 2}
+    journal.stop()
+
+
 def test_what_is_not_ours_stays_as_it_is(settings):  # noqa: F811
     write(settings, (b"a", b"5"), (b"a", b"of a later version"))
     journal, _ = follow(settings)

@@ -71,3 +71,19 @@ def test_last_use_is_written_once_an_hour(known):
     uses.run()
     expected = [COARSE_MS] if known else [0, COARSE_MS]
     assert written == [("used/a", str(begin + later).encode()) for later in expected]
+
+
+def test_a_use_that_cannot_be_written_is_not_the_last():
+    written = []
+
+    def write(key, value):
+        if key == "used/a":
+            raise ZeroDivisionError
+        written.append(key)
+
+    uses = Uses(Tokens(), write)
+    uses.note("a", COARSE_MS)
+    uses.note("b", COARSE_MS)
+    uses.stop()
+    uses.run()
+    assert written == ["used/b"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 
+import msgspec
 import pytest
 
 from deploy.local.processes import free_port
@@ -12,7 +13,8 @@ from exporters.reports import builder as builder_module
 from exporters.reports import estimates, making, steps
 from exporters.reports.builder import thread
 from exporters.reports.estimates import LONG_SECONDS
-from exporters.reports.runs import BUILDING, CANCELLED, FAILED, QUEUED, READY, WAITING
+from exporters.reports.mails import DONE
+from exporters.reports.runs import BUILDING, CANCELLED, EXPIRED, FAILED, QUEUED, READY, WAITING
 from exporters.reports.steps import Step
 from pipeline.errors import Unavailable
 from tests.exporters.reports.lives import Life
@@ -190,6 +192,48 @@ def test_a_disk_that_cannot_be_written_is_tried_again_later(lives, office):  # n
     run = until(life, "r1", READY)
     assert run.error is None
     assert gzip.decompress(life.works.files.path(run).read_bytes()) == RIGHT
+
+
+def test_a_file_that_cannot_be_deleted_is_tried_again_and_holds_no_report_up(lives, office, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(builder_module, "DISK_SECONDS", 0.0)
+    life = lives(update={"report_expiry_days": 7})
+    old = msgspec.structs.replace(run_of("old"), requested_at=1, changed_at=1, state=CANCELLED)
+    life.works.runs.journal.write("old", msgspec.json.encode(old))
+    stands = office.data / "reports" / "old"  # a directory is not unlinked
+    stands.mkdir(parents=True)
+    asked(run_of("r1"))(life.works)
+    until(life, "r1", READY)
+    assert life.works.runs.get("old").state == CANCELLED
+    with pytest.raises(Unavailable, match="cannot be deleted"):
+        life.works.builder.forget(life.works.runs.get("old"))
+    assert life.works.runs.get("old") is not None
+    stands.rmdir()
+    until(life, "old", EXPIRED)
+
+
+@pytest.mark.parametrize("step", [Step.TAKEN, Step.MAIL_CLAIMED])
+def test_a_thread_outlives_what_nobody_foresaw(lives, step):
+    fails = [step]
+
+    def stand(at):
+        if at in fails:
+            fails.remove(at)
+            raise ZeroDivisionError
+
+    life = lives(spawn=thread)
+    steps.observer = stand
+    threads = [life.works.builder, life.works.mailroom]
+    try:
+        for one in threads:
+            one.start()
+        asked(a_run("r1"))(life.works)
+        eventually(lambda: (mail := life.works.mails.get("r1")) is not None and mail.state == DONE)
+        assert fails == []
+    finally:
+        steps.observer = steps._nobody
+        for one in threads:
+            one.stop()
+            one.join()
 
 
 def test_after_enough_tries_it_fails_with_the_reason(lives, office, monkeypatch):  # noqa: F811

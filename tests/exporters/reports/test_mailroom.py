@@ -111,6 +111,16 @@ def test_a_server_that_was_away_is_tried_again_whatever_was_told_before(store, o
         life.end()
 
 
+def test_a_mail_that_cannot_be_made_holds_no_other_up(life, post):  # noqa: F811
+    bad = a_run("bad")
+    bad.parameters.tz = "Nowhere/Else"
+    mail = told(life, bad)
+    assert (mail.state, mail.handed) == (WAITING, 0)
+    assert "could not be made" in mail.error
+    assert told(life, a_run("good")).state == DONE
+    assert [m["Message-ID"] for m, _ in post.taken] == ["<run-good@localhost>"]
+
+
 def test_a_failure_is_mailed_with_its_reason(life, post):  # noqa: F811
     run = a_run()
     asked(run)(life.works)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy.local.processes import free_port
+from exporters import redis
 from exporters.reports.progress import Progress, Watch
 from pipeline.settings import Settings
 from tests.live.system import eventually
@@ -20,6 +21,21 @@ def test_every_service_hears_of_every_change(settings):
     eventually(lambda: len(heard) == len(words))
     assert heard == words
     assert hearer.of("r1") == words[1]
+    hearer.stop()
+
+
+def test_what_is_no_progress_is_not_the_last_that_is_heard(settings, monkeypatch):
+    monkeypatch.setattr("exporters.reports.progress.AGAIN_SECONDS", 0.01)
+    hearer = Watch(settings)
+    hearer.start()
+    eventually(lambda: hearer.connected)
+    redis.connect(settings).publish(redis.key(settings, "progress"), "{}")
+
+    def heard():
+        Watch(settings).tell(Progress("r1", 0.5))
+        return hearer.of("r1")
+
+    assert eventually(heard) == Progress("r1", 0.5)
     hearer.stop()
 
 

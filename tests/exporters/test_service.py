@@ -1,0 +1,40 @@
+"""The reports service as a whole: its parts outlive what nobody foresaw, and one that has ended is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporters.access.audit import Audit, Entry, Past
+from exporters.service import Service
+from pipeline.metrics import Metrics
+from tests.exporters.reports.conftest import servers, settings  # noqa: F401 - fixtures
+from tests.live.system import eventually
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("runs")]
+
+
+def test_a_part_that_has_ended_is_named_by_its_health(settings):  # noqa: F811
+    service = Service(settings)
+    service.start()
+    try:
+        eventually(lambda: service.unhealthy() is None)
+        service.mailroom.stop()
+        service.mailroom.join()
+        assert "has ended (mailroom)" in service.unhealthy()
+        assert "has ended (mailroom)" in service.degraded()[0]
+    finally:
+        service.stop()
+        service.store.close()
+    assert "has ended" not in (service.unhealthy() or ""), "it was told to"
+
+
+def test_an_entry_that_cannot_be_written_does_not_end_the_audit(settings):  # noqa: F811
+    metrics = Metrics()
+    audit = Audit(settings, metrics)
+    for target in ("/\udce9", "/reports"):
+        audit.write(Entry(1, "jane", "read", target, "done", 200))
+    audit.stop()
+    audit.run()
+    found, _ = Past(settings).before(None, limit=10, wanted=lambda _entry: True)
+    assert [entry.target for _, entry in found] == ["/reports"]
+    assert metrics["activity_audit_lost_total"]._value.get() == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import httpx
@@ -18,7 +20,7 @@ log = logs.logger("silence")
 
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 1.0, 300.0
 ANSWER_SECONDS = 10.0
-# What nobody takes for days is dropped, oldest first.
+# Looks with notices.  What nobody takes for days is dropped, oldest first.
 HELD = 1000
 
 
@@ -49,8 +51,24 @@ class Notice(NamedTuple):
         return [f"{self.title} speaks again: a record arrived at {iso(self.heard_at)}."]
 
 
-# A way out.  Raises a Problem if it could not; it is asked again then.
-Way = Callable[[Notice], None]
+class Message(NamedTuple):
+    """What is sent at once, and about which notices.  `send` raises a Problem if it could not; it is asked again then."""
+
+    notices: list[Notice]
+    send: Callable[[], None]
+
+
+# A way out: what it sends about the notices of one look.
+Way = Callable[[list[Notice]], list[Message]]
+
+
+@dataclass
+class _Look:
+    """The notices of one look that are not told yet, and the messages that are not taken yet, with their way."""
+
+    notices: list[Notice]
+    messages: list[tuple[str, Message]]
+    done: Callable[[Notice], object]
 
 
 class Notices(threading.Thread):
@@ -59,7 +77,7 @@ class Notices(threading.Thread):
     def __init__(self, ways: dict[str, Way]) -> None:
         super().__init__(name="notices", daemon=True)
         self._ways = ways
-        self._waiting: list[tuple[Notice, list[str], Callable[[Notice], object]]] = []
+        self._waiting: list[_Look] = []
         self._changed = threading.Condition()
         self._stopping = self._news = False
 
@@ -70,8 +88,11 @@ class Notices(threading.Thread):
                 log.warning("silent", what=notice.kind, name=notice.title, since=iso(notice.heard_at))
             else:
                 log.info("speaks again", what=notice.kind, name=notice.title)
+        if not notices:
+            return
+        messages = [(name, message) for name, way in self._ways.items() for message in way(notices)]
         with self._changed:
-            self._waiting += [(notice, list(self._ways), done) for notice in notices]
+            self._waiting.append(_Look(notices, messages, done))
             del self._waiting[:-HELD]
             self._news = True
             self._changed.notify()
@@ -90,32 +111,35 @@ class Notices(threading.Thread):
                     return
                 self._news = False
                 waiting, self._waiting = self._waiting, []
-            left = []
-            for notice, ways, done in waiting:
-                missing = [way for way in ways if not self._told(way, notice)]
-                if missing:
-                    left.append((notice, missing, done))
-                else:
-                    done(notice)
+            left = [look for look in waiting if not self._told(look)]
             pause = min(2 * pause, LAST_RETRY_SECONDS) if left else FIRST_RETRY_SECONDS
             with self._changed:
                 self._waiting = left + self._waiting
 
-    def _told(self, way: str, notice: Notice) -> bool:
-        try:
-            self._ways[way](notice)
-        except Problem as problem:
-            log.warning("a notice could not be told; trying again", way=way, reason=str(problem))
-            return False
-        except Exception as error:
-            log.exception("a notice is lost", way=way, error=type(error).__name__)
-        return True
+    def _told(self, look: _Look) -> bool:
+        """Whether every way has taken everything of a look, and that is noted."""
+        look.messages = [(way, message) for way, message in look.messages if not _did(message.send, way)]
+        owed = {notice for _, message in look.messages for notice in message.notices}
+        look.notices = [n for n in look.notices if n in owed or not _did(partial(look.done, n), "noting")]
+        return not look.notices
+
+
+def _did(what: Callable[[], object], way: str) -> bool:
+    """Whether it need not be done again."""
+    try:
+        what()
+    except Problem as problem:
+        log.warning("a notice could not be told; trying again", way=way, reason=str(problem))
+        return False
+    except Exception as error:
+        log.exception("a notice is lost", way=way, error=type(error).__name__)
+    return True
 
 
 def webhook(settings: Settings) -> Way:
-    """POST of JSON; any 2xx is an answer."""
+    """POST of JSON for each notice; any 2xx is an answer."""
 
-    def send(notice: Notice) -> None:
+    def post(notice: Notice) -> None:
         body = {
             "type": "silence" if notice.silent else "speaks_again",
             "id": notice.key,
@@ -133,4 +157,4 @@ def webhook(settings: Settings) -> Way:
         if not answer.is_success:
             raise Unavailable(f"ACTIVITY_SILENCE_WEBHOOK answers {answer.status_code}")
 
-    return send
+    return lambda notices: [Message([notice], partial(post, notice)) for notice in notices]

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from exporters.mail.letter import Letter
 from exporters.mail.mailer import Mailer
 from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, RESOLVED, Desk, Episode
 from exporters.sync.destinations import Destination, Webhook
@@ -167,13 +168,8 @@ class Notices:
                 "link": manage,
             }
             about = f"{episode.id}-{type_.lower()}"
-
-            def send() -> None:
-                said = mailer.send("sync", list(mail), context, about)
-                if not all(reply.final for reply in said.values()):
-                    raise Unavailable("the mail server wants to be asked again")
-
-            self._due.append(_Due("mail", send, now, now))
+            letter = Letter(mail)
+            self._due.append(_Due("mail", lambda: letter.send(mailer, "sync", context, about), now, now))
         self._metrics["activity_sync_notices_total"].labels(type_, "begun").inc()
         self._desk.write_episode(self._name, msgspec.structs.replace(episode, told=True))
 

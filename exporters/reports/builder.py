@@ -257,7 +257,8 @@ class Builder(threading.Thread):
     def _renew(self, held: Held, state: str) -> None:
         """Say in the journal that we are still there: a lease that holds without Redis."""
         if clock.now_ms() - held.run.changed_at > LEASE_SECONDS * 1000:
-            now = self._runs.change(held.run, state)
+            spent = held.making.seconds if held.making is not None else held.run.build_seconds
+            now = self._runs.change(held.run, state, build_seconds=spent)
             if (now.state, now.holder, now.attempt) == (state, self._me, held.run.attempt):
                 held.run = now
 

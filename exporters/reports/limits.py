@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exporters.reports.runs import OPEN, Run
+from exporters.reports.runs import EXPIRED, HOUR_MS, OPEN, Run
 from pipeline.errors import RequestError
 from pipeline.settings import Settings
 
-HOUR_MS = 3600 * 1000
 # When an open run will be over is not known; asking again so soon costs nobody anything.
 OPEN_RETRY_SECONDS = 10.0
 
 
-def check(runs: Iterable[Run], *, by: str, now_ms: int, settings: Settings) -> None:
-    """Raises RequestError (429, with when to ask again) if this person's reports are too many or took too long within the hour."""
+def check(runs: Iterable[Run], *, by: str, now_ms: int, settings: Settings, deleted: Iterable[Run] = ()) -> None:
+    """`deleted` are runs that are no more, and cost all the same.  Raises RequestError (429, with when to ask again) if this person's reports are too many or took too long within the hour."""
     mine = [r for r in runs if r.by == by]
     open_ = sum(r.state in OPEN for r in mine)
     if open_ >= settings.report_open_limit:
@@ -24,7 +23,8 @@ def check(runs: Iterable[Run], *, by: str, now_ms: int, settings: Settings) -> N
             code="too_many_open",
             retry_after_seconds=OPEN_RETRY_SECONDS,
         )
-    spent = sorted((r.changed_at, r.build_seconds) for r in mine if r.build_seconds and r.changed_at > now_ms - HOUR_MS)
+    made = [r for r in (*mine, *(d for d in deleted if d.by == by)) if r.build_seconds and r.state != EXPIRED]
+    spent = sorted((r.changed_at, r.build_seconds) for r in made if r.changed_at > now_ms - HOUR_MS)
     total = sum(seconds for _, seconds in spent)
     if total < settings.report_hour_seconds:
         return

@@ -86,6 +86,11 @@ class Making:
             self.finished = True
             self._over()
 
+    @property
+    def seconds(self) -> float:
+        """How long the run has been made until now, earlier tries included."""
+        return round(self._run.build_seconds + clock.monotonic() - self.began, 3)
+
     def tell(self) -> None:
         """Say how far it is, if it is time to."""
         now = clock.monotonic()
@@ -126,7 +131,7 @@ class Making:
             sha256=built.written.sha256,
             notes=notes,
             complete_through=run.requested_at,
-            build_seconds=round(seconds, 3),
+            build_seconds=self.seconds,
             stored=stored,
             error=None,
         )
@@ -154,12 +159,13 @@ class Making:
                     holder="",
                     tries=tries,
                     retry_at=clock.now_ms() + round(pause * 1000),
+                    build_seconds=self.seconds,
                     error=f"try {tries} of {TRIES} failed: {said(error)}",
                 )
                 return
             log.error("a report could not be built", kind=run.kind, error=type(error).__name__, exc_info=error)
             why = f"{said(error)} (tried {tries} times)" if passing else said(error)
-            tools.runs.change(run, FAILED, tries=tries, error=why)
+            tools.runs.change(run, FAILED, tries=tries, error=why, build_seconds=self.seconds)
             tools.metrics["activity_reports_runs_total"].labels(run.kind, FAILED).inc()
         except Problem as problem:
             log.warning(str(problem))  # still ours in the journal: it is claimed anew as soon as Kafka is back

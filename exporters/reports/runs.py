@@ -32,6 +32,8 @@ QUEUED, WAITING, BUILDING, READY, FAILED, CANCELLED, EXPIRED = (
     "expired",
 )
 OPEN = (QUEUED, WAITING, BUILDING)
+# For so long what a run took counts against whoever asked for it.
+HOUR_MS = 3600 * 1000
 # What may follow within one attempt.  Any open run may be claimed by a new one (waiting) or cancelled.
 NEXT: dict[str, tuple[str, ...]] = {
     QUEUED: (WAITING, FAILED),
@@ -48,6 +50,7 @@ class Run(msgspec.Struct):
     """One report that was asked for, `by` whom.  Instants UTC ms; `ends` are the source end offsets that it must contain, per role and partition.
 
     `retry_at` is when an open run without a holder may be claimed; `tries` counts failures, `attempt` claims.  `stored` names the file.
+    `build_seconds` is what its makings took, those that failed included; of one that is being made or was cancelled, half a minute may be missing.
     """
 
     run: str
@@ -105,6 +108,7 @@ class Runs:
     ) -> None:
         self._runs: dict[str, Run] = {}
         self._gone: set[str] = set()
+        self._deleted: list[Run] = []
         self._admits = admits
         self.journal = Journal(settings, topics.REPORTS, {"": self.apply} | (beside or {}))
         # Held while somebody looks for an equal run and makes one if there is none.
@@ -113,8 +117,9 @@ class Runs:
     def apply(self, key: str, value: bytes | None) -> bool | None:
         """Apply one record of the topic; False if it is refused, None if it is not one of ours."""
         if value is None:
-            self._runs.pop(key, None)
+            before = self._runs.pop(key, None)
             self._gone.add(key)
+            self._remember(before)
             return True
         try:
             run = _decoder.decode(value)
@@ -138,6 +143,17 @@ class Runs:
     def get(self, key: str) -> Run | None:
         with self.journal.changed:
             return self._runs.get(key)
+
+    def _remember(self, deleted: Run | None) -> None:
+        """What it took counts for as long as if it were still there."""
+        after = clock.now_ms() - HOUR_MS
+        more = [deleted] if deleted is not None and deleted.build_seconds else []
+        self._deleted = [r for r in [*self._deleted, *more] if r.changed_at > after]
+
+    def deleted_lately(self) -> list[Run]:
+        """Those that took time within the hour, as they were before."""
+        with self.journal.changed:
+            return list(self._deleted)
 
     def deleted(self, key: str) -> bool:
         with self.journal.changed:

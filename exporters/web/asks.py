@@ -84,7 +84,7 @@ def request(service: Service, ask: Ask, *, by: str, key: str | None = None) -> t
             same = (run.kind, run.parameters, run.ends, run.recipients, run.by) == wanted
             if run.state in OPEN and same and key is None:
                 return run, False
-        limits.check(service.runs.all(), by=by, now_ms=now, settings=settings)
+        limits.check(service.runs.all(), by=by, now_ms=now, settings=settings, deleted=service.runs.deleted_lately())
         fresh = Run(
             name,
             ask.kind,

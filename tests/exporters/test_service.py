@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from exporters.access.audit import Audit, Entry, Past
+from exporters.reports.ask import Ask
+from exporters.reports.build import Parameters
+from exporters.reports.runs import READY, Run
 from exporters.service import Service
+from exporters.web import asks
+from pipeline import clock
+from pipeline.errors import RequestError
 from pipeline.metrics import Metrics
 from tests.exporters.reports.conftest import servers, settings  # noqa: F401 - fixtures
 from tests.live.system import eventually
@@ -26,6 +33,25 @@ def test_a_part_that_has_ended_is_named_by_its_health(settings):  # noqa: F811
         service.stop()
         service.store.close()
     assert "has ended" not in (service.unhealthy() or ""), "it was told to"
+
+
+def test_deleting_a_report_gives_back_none_of_the_time_it_took(settings):  # noqa: F811
+    service = Service(settings.model_copy(update={"report_hour_seconds": 10}))
+    service.start()
+    try:
+        eventually(lambda: service.unhealthy() is None)
+        now = clock.now_ms()
+        made = Run("r1", "inactive", READY, Parameters(days=30), now, now, by="jane", build_seconds=60.0)
+        service.runs.journal.write("r1", msgspec.json.encode(made))
+        for _ in range(2):
+            with pytest.raises(RequestError) as refused:
+                asks.request(service, Ask(kind="inactive"), by="jane")
+            assert refused.value.code == "too_costly"
+            service.builder.forget(made)
+        assert service.runs.all() == []
+    finally:
+        service.stop()
+        service.store.close()
 
 
 def test_an_entry_that_cannot_be_written_does_not_end_the_audit(settings):  # noqa: F811

@@ -177,6 +177,18 @@ def test_a_cancelled_report_gives_its_place_back_at_once(lives, hold):
     eventually(lambda: len([p for p in life.works.files._root.rglob("*") if p.is_file()]) == 2)
 
 
+def test_a_cancelled_report_has_taken_the_time_until_its_lease_was_renewed(lives, hold, monkeypatch):
+    monkeypatch.setattr(builder_module, "LEASE_SECONDS", -1.0)
+    held = hold(1)
+    life = lives(spawn=thread)
+    asked(run_of("r1"))(life.works)
+    until(life, "r1", BUILDING)
+    eventually(lambda: held.inside == 1)
+    life.works.builder.turn()
+    cancelled = life.works.runs.change(life.works.runs.get("r1"), CANCELLED)
+    assert cancelled.build_seconds > 0
+
+
 def test_a_disk_that_cannot_be_written_is_tried_again_later(lives, office):  # noqa: F811
     life = lives()
     parts = office.data / "reports"
@@ -186,11 +198,14 @@ def test_a_disk_that_cannot_be_written_is_tried_again_later(lives, office):  # n
     life.works.builder.turn()
     run = life.works.runs.get("r1")
     assert (run.state, run.tries, run.holder) == (WAITING, 1, "")
+    spent = run.build_seconds
+    assert spent > 0
     assert run.error.startswith("try 1 of 5 failed: the file could not be written")
     assert run.retry_at > run.changed_at
     parts.unlink()
     run = until(life, "r1", READY)
     assert run.error is None
+    assert run.build_seconds > spent
     assert gzip.decompress(life.works.files.path(run).read_bytes()) == RIGHT
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from exporters.reports.build import Parameters
-from exporters.reports.limits import HOUR_MS, check
-from exporters.reports.runs import QUEUED, READY, Run
+from exporters.reports.limits import check
+from exporters.reports.runs import BUILDING, EXPIRED, HOUR_MS, QUEUED, READY, Run, Runs
+from pipeline import clock
 from pipeline.errors import RequestError
 from pipeline.settings import Settings
 
@@ -43,3 +45,31 @@ def test_the_cost_of_an_hour_is_limited_and_the_answer_says_until_when():
     )  # without the first it is exactly the limit, without the second below
     check(made, by="joe", now_ms=NOW, settings=SETTINGS)
     check(made, by="jane", now_ms=NOW + 60_001, settings=SETTINGS)
+
+
+def test_what_was_deleted_costs_as_long_as_if_it_were_still_there(monkeypatch):
+    runs = Runs(Settings(kafka="nowhere:1"))
+    monkeypatch.setattr(clock, "now_ms", lambda: NOW)
+    made = [
+        run(1, READY, at=NOW - 1000, seconds=60),
+        run(2, BUILDING, at=NOW - 1000, seconds=60),
+        run(3, READY, at=NOW - HOUR_MS, seconds=60),  # long ago
+        run(4, READY, at=NOW - 1000),
+    ]
+    for one in made:
+        runs.apply(one.run, msgspec.json.encode(one))
+        runs.apply(one.run, None)
+    assert runs.all() == []
+    assert [r.run for r in runs.deleted_lately()] == ["1", "2"]
+    limits = {"now_ms": NOW, "settings": SETTINGS, "deleted": runs.deleted_lately()}
+    with pytest.raises(RequestError) as refused:
+        check(runs.all(), by="jane", **limits)
+    assert (refused.value.code, refused.value.retry_after_seconds) == ("too_costly", 3599)
+    check(runs.all(), by="joe", **limits)
+    monkeypatch.setattr(clock, "now_ms", lambda: NOW + HOUR_MS)
+    runs.apply("9", None)
+    assert runs.deleted_lately() == []
+
+
+def test_a_report_does_not_cost_again_when_its_file_expires():
+    check([run(1, EXPIRED, seconds=1000)], by="jane", now_ms=NOW, settings=SETTINGS)

@@ -14,7 +14,7 @@ MARKS = 600
 
 
 class Horizon:
-    """`at` (UTC ms) is the newest instant asked about of which every event that Kafka had acknowledged is in the store; 0 before the first.
+    """`at` (UTC ms) is the newest instant asked about of which every event that Kafka had acknowledged is in the store; None before the first.
 
     It is hardly older than the store is behind if `advance` is called often.  Used by one thread.
     """
@@ -23,7 +23,7 @@ class Horizon:
         self._source_ends = source_ends
         self._behind = behind
         self._marks: deque[tuple[int, Ends]] = deque()
-        self.at = 0
+        self.at: int | None = None
 
     def advance(self) -> None:
         try:

@@ -36,14 +36,16 @@ class Counted(Active, gc=False, frozen=True):
 
 
 class Head(msgspec.Struct, kw_only=True, frozen=True):
-    """What a snapshot says of itself.  `version` grows with every change; `complete_through`: every event that Kafka had acknowledged then is inside."""
+    """What a snapshot says of itself.  `version` grows with every change; `complete_through`: every event that Kafka had acknowledged then is inside;
+    None while that is not known yet.
+    """
 
     kind: str
     window: str
     version: int
     from_ms: int
     to_ms: int
-    complete_through: int
+    complete_through: int | None
     made_at: int
     count: int
     totals: dict[str, Any]

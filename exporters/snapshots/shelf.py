@@ -6,7 +6,8 @@
     activity:snapshot:series                         connections and sign-ins per quarter hour of the last 30 days
     activity:snapshot:owner                          which service writes them
 
-The prefix is ACTIVITY_APP_ID.  Kinds are active, inactive, authentication; windows 24h, 7d, 30d.
+The prefix is ACTIVITY_APP_ID.  Kinds are active, inactive, authentication; windows 24h, 7d, 30d.  `complete_through` is null while the store
+has not caught up since the service started.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Shelf:
         series: Callable[[], dict[str, Any]],
         *,
         version: int,
-        complete_through: int,
+        complete_through: int | None,
         fresh: bool,
     ) -> bool:
         """Write what changed, or everything if what was written last is gone; False if another service owns the shelf."""

@@ -49,11 +49,11 @@ FEW = 0.5
 
 
 class Moment(NamedTuple):
-    """All snapshots of one version.  `complete_through`: every event that Kafka had acknowledged then is inside."""
+    """All snapshots of one version.  `complete_through`: every event that Kafka had acknowledged then is inside; None: not known yet."""
 
     version: int
     made_at: int
-    complete_through: int
+    complete_through: int | None
     snapshots: dict[tuple[str, str], Snapshot]
     connections: dict[int, Cell]
     sign_ins: dict[int, dict[tuple[str, str, str], int]]
@@ -130,7 +130,9 @@ class Snapshotter(threading.Thread):
             self.moment = before._replace(complete_through=self._horizon.at)
         moment = self.moment
         assert moment is not None
-        self._metrics["activity_snapshot_behind_seconds"].set(max(0.0, (now - moment.complete_through) / 1000))
+        behind = behind_seconds(moment)
+        if behind is not None:
+            self._metrics["activity_snapshot_behind_seconds"].set(behind)
         if fresh:
             for tell in list(self._listeners):
                 tell()
@@ -285,6 +287,6 @@ def _authentication(outcomes: dict[tuple[str, str, str], int], head: Callable[..
     return Snapshot(head(AUTHENTICATION_KIND, len(rows), totals), list(outcomes), rows)
 
 
-def behind_seconds(moment: Moment) -> float:
-    """How old the newest complete instant is."""
-    return max(0.0, (clock.now_ms() - moment.complete_through) / 1000)
+def behind_seconds(moment: Moment) -> float | None:
+    """How old the newest complete instant is; None while there is none."""
+    return None if moment.complete_through is None else max(0.0, (clock.now_ms() - moment.complete_through) / 1000)

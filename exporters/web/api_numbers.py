@@ -106,7 +106,7 @@ class Outcome(msgspec.Struct):
 
 class _Snapshot(msgspec.Struct, kw_only=True):
     """Instants UTC ms.  The window is [from_ms, to_ms); `count` the rows of all pages; every event that Kafka had acknowledged at
-    `complete_through` is inside; `version` grows with every change.
+    `complete_through` is inside, null while the store has not caught up since the service started; `version` grows with every change.
     """
 
     kind: str
@@ -114,7 +114,7 @@ class _Snapshot(msgspec.Struct, kw_only=True):
     version: int
     from_ms: int
     to_ms: int
-    complete_through: int
+    complete_through: int | None
     made_at: int
     count: int
     next: str | None

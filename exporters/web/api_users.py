@@ -25,7 +25,7 @@ class UserList(msgspec.Struct):
 
     window: WindowName
     count: int
-    complete_through: int
+    complete_through: int | None
     users: list[User]
     next: str | None = None
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import httpx
 import msgspec
 import pytest
+from kafka import KafkaProducer
 
+from exporters.access import keys
 from exporters.access.audit import Audit, Entry, Past
 from exporters.reports.ask import Ask
 from exporters.reports.build import Parameters
 from exporters.reports.runs import READY, Run
 from exporters.service import Service
-from exporters.web import asks
+from exporters.web import asks, site
 from pipeline import clock
 from pipeline.errors import RequestError
 from pipeline.metrics import Metrics
@@ -33,6 +38,35 @@ def test_a_part_that_has_ended_is_named_by_its_health(settings):  # noqa: F811
         service.stop()
         service.store.close()
     assert "has ended" not in (service.unhealthy() or ""), "it was told to"
+
+
+async def answers(service, *paths):
+    headers = {"Authorization": f"Bearer {keys.local_token(service.settings)}"}
+    transport = httpx.ASGITransport(app=site.make(service))
+    async with httpx.AsyncClient(
+        transport=transport, base_url=service.settings.reports_url, headers=headers, follow_redirects=True
+    ) as client:
+        return [await client.get(path) for path in paths]
+
+
+def test_how_far_the_store_is_is_not_known_before_it_has_caught_up(settings):  # noqa: F811
+    producer = KafkaProducer(bootstrap_servers=settings.kafka)
+    producer.send(f"{settings.topic_prefix}.connections", key=b"1", value=b"{}").get(30)  # and no worker reads it
+    producer.close()
+    service = Service(settings)
+    service.start()
+    try:
+        eventually(lambda: service.snapshots.moment is not None)
+        paths = ("/overview", "/api/v1/snapshots/active", "/api/v1/users", "/metrics")
+        page, snapshot, users, metrics = asyncio.run(answers(service, *paths))
+        assert "not known yet" in page.text
+        assert "1970" not in page.text
+        assert snapshot.json()["complete_through"] is None
+        assert users.json()["complete_through"] is None
+        assert "activity_snapshot_behind_seconds 0.0" in metrics.text
+    finally:
+        service.stop()
+        service.store.close()
 
 
 def test_deleting_a_report_gives_back_none_of_the_time_it_took(settings):  # noqa: F811

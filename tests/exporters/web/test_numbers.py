@@ -36,7 +36,7 @@ def settled(api):
 
     def through():
         answer = api.get("/api/v1/snapshots/active")
-        return answer.status_code == 200 and answer.json()["complete_through"] >= since
+        return answer.status_code == 200 and (answer.json()["complete_through"] or 0) >= since
 
     return eventually(through)
 

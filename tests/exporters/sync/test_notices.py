@@ -27,10 +27,10 @@ def test_who_has_a_notice_is_not_sent_it_again_while_another_is_refused_for_the_
     destination = parse("a", {"target": "/tmp/a", "mail": ["busy@x.example", "ops@x.example"]})
     notices = Notices(settings, desk, "a", destination, Metrics(), Mailer(settings, sender))
     for _ in range(3):
-        notices.look(Refused("403 AccessDenied"), 0.0, delivered_at=0)
+        notices.look(Refused("403 AccessDenied"), 0.0, worked_at=0)
     assert [to for _, to in sender.sent] == [("ops@x.example",)]
     sender.refuses.clear()
     for _ in range(2):
-        notices.look(Refused("403 AccessDenied"), 0.0, delivered_at=0)
+        notices.look(Refused("403 AccessDenied"), 0.0, worked_at=0)
     assert [to for _, to in sender.sent] == [("ops@x.example",), ("busy@x.example",)]
     desk.journal.stop()

@@ -81,6 +81,12 @@ class DirectoryTarget(_Value):
     kind: Literal["directory"] = "directory"
     path: Path
 
+    @field_validator("path")
+    @classmethod
+    def _names_a_place(cls, path: Path) -> Path:
+        path.resolve()  # raises ValueError where a sign of it is none that a path may have
+        return path
+
     @property
     def place(self) -> str:
         return str(self.path)

@@ -178,17 +178,6 @@ def test_an_episode_of_a_quiet_delivery_is_over_when_its_manifest_is_there(serve
         assert summary_of(servers, syncing).last_object == ""
 
 
-def test_a_target_that_nothing_foresaw_stops_no_other_delivery(servers, tmp_path):
-    """A zero byte in a path is an error of another kind than those that file systems answer with."""
-    servers.produce(servers.stream.lines(100))
-    with servers.sync("odd", tmp_path / "a\0b") as odd:
-        eventually(lambda: summary_of(servers, odd).state == "needs attention", look=odd.look)
-        assert "ValueError, which is a bug" in summary_of(servers, odd).problem
-        odd.settings.destinations["fine"] = {"target": str(tmp_path / "fine"), **QUICK}
-        eventually(lambda: servers.covered(tmp_path / "fine", "authentication", SIGN_INS), look=odd.look)
-    same(servers, tmp_path / "fine")
-
-
 def summary_of(servers, syncing):
     with following(syncing.settings) as desk:
         ((name, destination),) = desk.destinations().items()

@@ -56,6 +56,7 @@ def test_tables_and_json_say_the_same(tmp_path, monkeypatch):
             )
             for target in ("", " ", "S3://bucket/p", "gs://bucket/p", "https://b.s3.amazonaws.com/p", "file://host/a")
         ),
+        ('[destinations.a]\ntarget = "/a\\u0000b"\n', "a: target"),
         ('destinations = "{"\n', "not JSON"),
     ],
 )

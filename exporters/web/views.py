@@ -54,7 +54,7 @@ class Views:
             "length": words.length,
             "instant": words.instant,
         }
-        self._templates.globals |= {"at": words.at, "zone_options": words.zone_options}
+        self._templates.globals |= {"at": words.at, "written": words.written, "zone_options": words.zone_options}
 
     def page(
         self,

@@ -6,9 +6,9 @@ from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from pipeline.model.times import iso
+from pipeline.model.times import iso, parse
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 
@@ -64,6 +64,14 @@ def at(ms: int, zone: str, *, seconds: bool = False) -> Markup:
     """An instant in a zone, which shows its UTC when it is pointed at.  Not a macro: a page holds a hundred of them."""
     shown, utc = instant(ms, zone, seconds=seconds), instant(ms, seconds=True)
     return Markup(f'<time datetime="{iso(ms)}" title="{utc} UTC">{shown}</time>')  # noqa: S704 - digits alone
+
+
+def written(text: str, zone: str, *, seconds: bool = False) -> Markup:
+    """An instant that is written as ISO 8601, in a zone; what is no instant that a calendar has, as it is."""
+    try:
+        return at(parse(text), zone, seconds=seconds)
+    except (ValueError, OverflowError):
+        return escape(text)
 
 
 @lru_cache(64)  # hundreds of lines on every page

@@ -16,7 +16,6 @@ from exporters.web.api_numbers import newest
 from exporters.web.pages.overview import NAMES
 from exporters.web.users import SORTS, Order, Orders, Sort, detail, states, users
 from exporters.web.views import Views
-from pipeline.model.times import parse
 
 PAGE = "/users"
 SHOWN = 100
@@ -80,7 +79,6 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
             link=link,
             turned="asc" if order == "desc" else "desc",
             degraded=service.unhealthy(),
-            parse=parse,
             **({"first": ""} | found),
         )
 
@@ -98,7 +96,6 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
             user=person,
             names=NAMES,
             percent=percent,
-            parse=parse,
             history=[sign_ins.read(t) for t in lately.newest],
             more=lately.more,
             mfa=[sign_ins.read(t) for t in lately.kept],

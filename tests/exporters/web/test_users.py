@@ -143,6 +143,16 @@ def test_a_users_page_says_who_reset_their_mfa(api, recent, visit):
     assert "Laptop" in page.inner_text("#history")
 
 
+def test_an_account_made_at_no_date_has_a_page_that_says_what_was_written(system, api, recent, signed_in):
+    account = {"id": "undated", "email": "undated@corp.example.com", "created": "last <Tuesday>"}
+    system.producer.send("activity.directory", key=b"undated", value=json.dumps(account).encode())
+    system.producer.flush()
+    page = eventually(lambda: (p := signed_in.get("/users/undated@corp.example.com")).status_code != 404 and p)
+    assert page.status_code == 200
+    assert "since last &lt;Tuesday&gt;" in page.text
+    system.producer.send("activity.directory", key=b"undated", value=None)
+
+
 def test_names_cannot_become_markup_or_paths(api, recent, signed_in):
     text = signed_in.get("/users", params={"search": "<script>"}).text
     assert "<script>alert" not in text

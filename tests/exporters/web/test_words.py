@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from markupsafe import escape
 
 from exporters.web import words
 from exporters.web.asks import Ask, unclear_ends
@@ -23,6 +24,12 @@ def test_lengths_and_instants():
     assert words.instant(1_774_748_700_000, "Asia/Kathmandu") == "2026-03-29 07:30"
     assert words.offset(1_774_748_700_000, "Asia/Kathmandu") == "+05:45"
     assert words.count(1_234_567) == "1\u202f234\u202f567"
+
+
+@pytest.mark.parametrize("text", ["last Tuesday", "2026-02-30T00:00:00Z", "<b>", "0001-01-01T00:00:00.000Z"])
+def test_what_is_no_instant_is_shown_as_it_is(text):
+    assert words.written(text, "America/New_York") == escape(text)
+    assert "2026-03-29 07:30" in words.written("2026-03-29T01:45:00Z", "Asia/Kathmandu")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pipeline.errors import RequestError
 
 MAX_BYTES = 64 << 10
 MAX_FIELDS = 200
+MAX_DIGITS = 18
 # The hidden field by which a form shows that it comes from a page of ours.
 WORD = "word"
 
@@ -53,4 +54,4 @@ def genuine(service: Service) -> Any:
 
 def number(text: str) -> int | str:
     """What a field for a number holds; as it is, for the answer to say so, if that is none."""
-    return int(text) if text.strip().isdecimal() else text
+    return int(text) if text.strip().isdecimal() and len(text) <= MAX_DIGITS else text

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
+import msgspec
 import orjson
 
 from exporters.reports.ask import Ask, parameters_of
@@ -16,7 +17,10 @@ from exporters.web import words
 from pipeline import clock
 from pipeline.model.times import parse
 
-Place = tuple[int, str, int, int]
+# What the store has columns for; another place was never answered.
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Partition = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+Place = tuple[Whole, str, Partition, Whole]
 _END: Place = (2**62, "", 0, 0)
 EXPORT_PAGE = "/settings/reports"
 

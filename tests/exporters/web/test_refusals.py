@@ -221,6 +221,20 @@ def test_what_is_too_large_is_refused(system, api, signed_in, path, sent):
     audited(system, target=path, outcome="refused", status=413)
 
 
+ENDLESS = {
+    "/settings/reports": {"kind": "inactive", "tz": "UTC", "days": "9" * 5000},
+    "/settings/tokens": {"name": "a", "role": "viewer", "days": "9" * 5000},
+    "/settings/schedules": {"name": "a", "every": "weekly", "weekday": "9" * 5000, "day": "1", "at": "06:00", "tz": "UTC", "kind": "active"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "sent"), ENDLESS.items(), ids=ENDLESS)
+def test_a_number_of_five_thousand_digits_is_a_wrong_field(signed_in, path, sent):
+    answer = signed_in.post(path, data=sent | {"word": signed_in.word})
+    assert answer.status_code == 422
+    assert 'class="fault"' in answer.text
+
+
 @pytest.mark.parametrize(
     ("head", "status"),
     [

@@ -8,10 +8,13 @@ import time
 
 import pytest
 
+from exporters.web import cursors
 from tests.exporters.web.test_numbers import DAY, event, pages, settled
 from tests.live.system import eventually
 from tests.streams import Line, Stream
 
+# Places that no page of sign-ins ends at.
+IMPOSSIBLE = ([-5, "x", 0, 0], [0, "x", -1, 0], [0, "x", 2**32, 0], [0, "x", 0, -1], [2**63, "x", 0, 0])
 HOSTILE = "<script>alert(1)</script>@corp.example.com"
 
 
@@ -171,12 +174,20 @@ def test_names_cannot_become_markup_or_paths(api, recent, signed_in):
     "path",
     ["/api/v1/users?sort=name", "/api/v1/users?order=up", "/api/v1/users?after=W10", "/api/v1/users?limit=0", "/api/v1/sign-ins?preset=1h",
      "/api/v1/sign-ins?from=2026-03-01", "/api/v1/sign-ins?from=x&to=y", "/api/v1/sign-ins?type=x", "/api/v1/sign-ins?reason=x",
-     "/api/v1/sign-ins?after=zzz", "/api/v1/sign-ins?preset=7d&from=2026-03-01&to=2026-03-02", "/api/v1/sign-ins?tz=Mars"],
+     "/api/v1/sign-ins?after=zzz", "/api/v1/sign-ins?preset=7d&from=2026-03-01&to=2026-03-02", "/api/v1/sign-ins?tz=Mars",
+     *(f"/api/v1/sign-ins?after={cursors.encode(place)}" for place in IMPOSSIBLE)],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_refused_in_one_shape(api, path):
     answer = api.get(path)
     assert answer.status_code == 422, answer.text
     assert answer.json()["error"]["code"] == "bad_request"
+
+
+@pytest.mark.parametrize("place", IMPOSSIBLE)
+def test_a_place_that_is_none_is_said_on_the_page(signed_in, place):
+    answer = signed_in.get("/sign-ins", params={"after": cursors.encode(place)})
+    assert answer.status_code == 422
+    assert "pass `next` of the page before" in answer.text
 
 
 def test_a_wrong_filter_is_said_on_the_page(signed_in):

@@ -28,6 +28,10 @@ MEDIA = {
     ".zip": "application/zip",
 }
 _PIECE = 256 << 10
+# No byte of a gzipped file becomes more than these.
+_DEFLATED_MOST = 1032
+# Deflated, the plain bytes may become a little more than they are.
+_LARGE = 2000 << 20
 
 
 def download(service: Service, run: Run, form: str | None) -> Response:
@@ -55,7 +59,8 @@ def download(service: Service, run: Run, form: str | None) -> Response:
         return _streamed(_plain(source, stored), inner)
     if form == "gz":
         return _streamed(_gzipped(_plain(source, stored), inner), f"{inner}.gz")
-    return _streamed(_zipped(_plain(source, stored), inner), f"{Path(inner).stem}.zip")
+    most = (run.bytes or _LARGE) * (_DEFLATED_MOST if stored == "gz" else 1)
+    return _streamed(_zipped(_plain(source, stored), inner, most=most), f"{Path(inner).stem}.zip")
 
 
 def _streamed(pieces: Iterator[bytes], name: str, *, size: int | None = None) -> Response:
@@ -104,11 +109,12 @@ def _gzipped(pieces: Iterator[bytes], inner: str) -> Iterator[bytes]:
     yield from _through(pieces, gzip_file(pipe, inner), pipe)
 
 
-def _zipped(pieces: Iterator[bytes], inner: str) -> Iterator[bytes]:
+def _zipped(pieces: Iterator[bytes], inner: str, *, most: int) -> Iterator[bytes]:
+    """`most`: no more bytes will come than these.  Only what may be over 2 GiB gets 64-bit fields; Java cannot read those in a stream."""
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        # Unknown size: 64-bit fields, or a file over 2 GiB breaks at its end.
-        yield from _through(pieces, archive.open(zipfile.ZipInfo(inner), "w", force_zip64=True), pipe)
+        # By its name: a ZipInfo would be stored, whatever the archive was told.
+        yield from _through(pieces, archive.open(inner, "w", force_zip64=most >= _LARGE), pipe)
     yield pipe.take()
 
 

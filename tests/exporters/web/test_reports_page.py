@@ -106,6 +106,8 @@ def test_one_file_in_three_forms(visit):
     assert gzip.decompress(found[".csv.gz"][1]) == plain
     with zipfile.ZipFile(io.BytesIO(found[".zip"][1])) as archive:
         assert archive.namelist() == [found[".csv"][0]]
+        entry = archive.getinfo(found[".csv"][0])
+        assert (entry.compress_type, entry.extract_version) == (zipfile.ZIP_DEFLATED, zipfile.DEFAULT_VERSION)
         assert archive.read(archive.namelist()[0]) == plain
 
 

@@ -76,12 +76,15 @@ def written(text: str, zone: str, *, seconds: bool = False) -> Markup:
 
 @lru_cache(64)  # hundreds of lines on every page
 def zone_options(chosen: str) -> Markup:
-    """The named zones by continent, for choosing."""
+    """The named zones by continent, for choosing; the chosen one is always among them, or a browser would send another."""
     groups: dict[str, list[str]] = {"UTC": ["UTC"]}
     for name in sorted(available_timezones()):
         area, _, place = name.partition("/")
         if place and area not in ("Etc", "SystemV", "US", "Canada", "Brazil", "Chile", "Mexico", "posix", "right"):
             groups.setdefault(area, []).append(name)
+    own = groups.setdefault(chosen.partition("/")[0] or "UTC", [])
+    if chosen and chosen not in own:  # another name of a zone
+        own.append(chosen)
     option, group = Markup("<option{}>{}</option>"), Markup('<optgroup label="{}">{}</optgroup>')
     selected = Markup(" selected")
     return Markup("\n").join(

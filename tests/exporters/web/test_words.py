@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
 from markupsafe import escape
 
@@ -24,6 +27,14 @@ def test_lengths_and_instants():
     assert words.instant(1_774_748_700_000, "Asia/Kathmandu") == "2026-03-29 07:30"
     assert words.offset(1_774_748_700_000, "Asia/Kathmandu") == "+05:45"
     assert words.count(1_234_567) == "1\u202f234\u202f567"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "US/Pacific", "Etc/GMT+5", "GMT", "Mars/<One>"])
+def test_the_chosen_zone_is_always_among_those_to_choose(zone):
+    options = re.findall(r"<option( selected)?>([^<]*)</option>", words.zone_options(zone))
+    assert [unescape(name) for selected, name in options if selected] == [zone]
+    assert len({name for _, name in options}) == len(options)
+    assert not re.findall(" selected", words.zone_options(""))
 
 
 @pytest.mark.parametrize("text", ["last Tuesday", "2026-02-30T00:00:00Z", "<b>", "0001-01-01T00:00:00.000Z"])

@@ -53,6 +53,7 @@ class Views:
             "count": words.count,
             "length": words.length,
             "instant": words.instant,
+            "field_type": words.field_type,
         }
         self._templates.globals |= {"at": words.at, "written": words.written, "zone_options": words.zone_options}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
@@ -10,6 +11,7 @@ from markupsafe import Markup, escape
 
 from pipeline.model.times import iso, parse
 
+_WALL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?", re.ASCII)
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 
 
@@ -20,8 +22,15 @@ def instant(ms: int, zone: str = "UTC", *, seconds: bool = False) -> str:
 
 
 def field_value(ms: int, zone: str) -> str:
-    """As a datetime-local field wants it."""
-    return instant(ms, zone).replace(" ", "T")
+    """As a datetime-local field wants it; a wall time that comes twice has its offset, which only a field for text takes."""
+    at = datetime.fromtimestamp(ms // 1000, ZoneInfo(zone))
+    twice = at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()
+    return instant(ms, zone).replace(" ", "T") + (offset(ms, zone) if twice else "")
+
+
+def field_type(value: str) -> str:
+    """Which field holds this end of a range: a browser empties one for wall times that is given anything else."""
+    return "datetime-local" if not value or _WALL.fullmatch(value) else "text"
 
 
 def offset(ms: int, zone: str) -> str:

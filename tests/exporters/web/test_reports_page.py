@@ -156,6 +156,20 @@ def test_cancel_again_edit_and_delete(system, api, visit):
     assert not (system.stack.data / "reports" / run_id).exists()
 
 
+def test_an_hour_that_comes_twice_is_edited_and_run_as_it_was(api, visit):
+    hour = {"from": "2026-10-25T00:30Z", "to": "2026-10-25T01:30Z", "tz": "Europe/Berlin"}
+    first = api.post("/api/v1/reports", json={"kind": "active", **hour}).json()["parameters"]
+    page = visit(f"/settings/reports/runs/{newest(api)['run']}")
+    page.get_by_role("link", name="Edit and run").click()
+    assert page.input_value("#from") == "2026-10-25T02:30+02:00"
+    assert page.input_value("#to") == "2026-10-25T02:30+01:00"
+    assert "2026-10-25 00:30 to 2026-10-25 01:30" in page.locator("#window").inner_text()
+    page.get_by_role("button", name="Generate").click()
+    finished(page)
+    again = newest(api)["parameters"]
+    assert (again["from_ms"], again["to_ms"]) == (first["from_ms"], first["to_ms"])
+
+
 def system_lines():
     yield from Stream(99, start_ms=at("2026-03-25", "UTC")).lines(1)
 

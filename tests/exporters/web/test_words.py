@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from zoneinfo import ZoneInfo
 
 import pytest
 from markupsafe import escape
@@ -11,6 +12,9 @@ from markupsafe import escape
 from exporters.web import words
 from exporters.web.asks import Ask, unclear_ends
 from exporters.web.pages.preferences import here
+from pipeline.model.windows import BUCKET_MS, instant
+
+UTC = ZoneInfo("UTC")
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,18 @@ def test_lengths_and_instants():
     assert words.instant(1_774_748_700_000, "Asia/Kathmandu") == "2026-03-29 07:30"
     assert words.offset(1_774_748_700_000, "Asia/Kathmandu") == "+05:45"
     assert words.count(1_234_567) == "1\u202f234\u202f567"
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "UTC"])
+def test_a_field_holds_every_quarter_hour_of_the_clock_changes_as_a_start_and_as_an_end(zone):
+    where = ZoneInfo(zone)
+    for day in ("2026-10-25", "2026-03-29", "2026-04-04", "2026-11-01", "2026-03-08"):
+        midnight = instant(day, UTC)
+        for ms in range(midnight, midnight + 2 * words.DAY_MS, BUCKET_MS):
+            text = words.field_value(ms, zone)
+            assert instant(text, where) == instant(text, where, end=True) == ms
+            assert words.field_type(text) == ("datetime-local" if len(text) == len("2026-10-25T02:30") else "text")
+    assert words.field_value(instant("2026-10-25T01:30Z", UTC), "Europe/Berlin") == "2026-10-25T02:30+01:00"
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "US/Pacific", "Etc/GMT+5", "GMT", "Mars/<One>"])

@@ -152,7 +152,10 @@ while (found := api.get(f"/api/v1/reports/{run}").json())["state"] in ("queued",
         ),
     )
     def again(http: Request, run_id: str) -> Response:
-        """Ask for the same report once more, its window unchanged and complete as of now.  An equal open run is returned instead (200)."""
+        """Ask for the same report once more, its window unchanged and complete as of now.  An equal open run is returned instead (200).
+
+        Users who were inactive as of the moment of asking are those of the new moment.
+        """
         person = person_of(http)
         run, new = request(service, repeat(known(service, person, run_id)), by=person.name)
         return answer(run, 202 if new else 200)

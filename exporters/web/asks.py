@@ -17,7 +17,7 @@ from exporters.service import Service
 from pipeline import clock
 from pipeline.errors import RequestError
 from pipeline.model.times import iso
-from pipeline.model.windows import WindowError, zone
+from pipeline.model.windows import BUCKET_MS, WindowError, zone
 
 
 def unclear_ends(ask: Ask) -> list[str]:
@@ -118,7 +118,7 @@ def _earlier(service: Service, name: str, content: str) -> Run | None:
 
 
 def repeat(run: Run) -> Ask:
-    """The ask that makes this run once more: the same window, now complete as of now."""
+    """The ask that makes this run once more: the same window, now complete as of now.  Who counted back from now does so again."""
     p = run.parameters
     common: dict[str, Any] = {
         "kind": run.kind,
@@ -128,7 +128,8 @@ def repeat(run: Run) -> Ask:
         "recipients": run.recipients,
     }
     if run.kind == INACTIVE_KIND:
-        return Ask.model_validate({"days": p.days} | common)
+        as_of_then = p.as_of_ms == run.requested_at - run.requested_at % BUCKET_MS and not run.schedule
+        return Ask.model_validate({"days": p.days, "as_of": "" if as_of_then else iso(p.as_of_ms)} | common)
     window_ = {"from": iso(p.from_ms), "to": iso(p.to_ms)}
     if run.kind == ACTIVE_KIND:
         return Ask.model_validate(window_ | common)

@@ -163,6 +163,13 @@ def test_running_a_report_again_asks_the_same_of_now(api, tidy):
     assert again.json()["requested_at"] > found["requested_at"]
 
 
+def test_inactive_users_are_counted_back_from_the_same_instant_again(api, tidy):
+    ask = {"kind": "inactive", "days": 61, "as_of": "2026-03-01T00:00", "tz": "Asia/Kolkata"}
+    first = api.post("/api/v1/reports", json=ask).json()
+    again = api.post(f"/api/v1/reports/{first['run']}/again").json()
+    assert again["parameters"] == first["parameters"]
+
+
 def test_pages_of_a_list_show_everything_once_while_it_grows(api, tidy):
     for days in range(1, 6):
         api.post("/api/v1/reports", json={"kind": "inactive", "days": days})

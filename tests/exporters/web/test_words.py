@@ -9,9 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from markupsafe import escape
 
+from exporters.reports.build import Parameters
+from exporters.reports.runs import Run
 from exporters.web import words
-from exporters.web.asks import Ask, unclear_ends
+from exporters.web.asks import Ask, repeat, unclear_ends
 from exporters.web.pages.preferences import here
+from pipeline.model.times import parse
 from pipeline.model.windows import BUCKET_MS, instant
 
 UTC = ZoneInfo("UTC")
@@ -73,6 +76,20 @@ def test_what_a_clock_change_does_is_said(start, end, said):
     assert len(lines) == len(said)
     for line, part in zip(lines, said, strict=True):
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("requested", "as_of", "schedule", "kept"),
+    [
+        ("2026-03-02T10:20:00.000Z", "2026-03-01T00:00:00.000Z", "", True),
+        ("2026-03-02T10:20:00.000Z", "2026-03-02T10:15:00.000Z", "", False),  # of then: now it is of now
+        ("2026-03-02T10:20:00.000Z", "2026-03-02T10:15:00.000Z", "nightly", True),
+    ],
+)
+def test_whoever_is_counted_back_from_an_instant_is_so_again(requested, as_of, schedule, kept):
+    parameters = Parameters(as_of_ms=parse(as_of), days=30)
+    run = Run("r", "inactive", "ready", parameters, parse(requested), parse(requested), schedule=schedule)
+    assert repeat(run).as_of == (as_of if kept else "")
 
 
 @pytest.mark.parametrize("address", ["//evil.example", "https://evil.example", "/\\evil", "", "/a\nb"])

@@ -121,10 +121,13 @@ while (found := api.get(f"/api/v1/reports/{run}").json())["state"] in ("queued",
         "/api/v1/reports/{run_id}/file",
         **says(
             FILE,
+            400,
             404,
             409,
             410,
+            416,
             422,
+            also=(206,),
             media=tuple(sorted(set(MEDIA.values()))),
             example='csv = api.get(f"/api/v1/reports/{run}/file", params={"form": "plain"}).text',
         ),
@@ -136,7 +139,7 @@ while (found := api.get(f"/api/v1/reports/{run}").json())["state"] in ("queued",
             str, Query(pattern="^(gz|plain|zip)?$", description="gz, plain or zip; empty: as it was asked for")
         ] = "",
     ) -> Response:
-        """The finished file, as an attachment."""
+        """The finished file, as an attachment; as it lies in a directory also a part of it (`Range`)."""
         return download(service, known(service, person_of(http), run_id), form or None)
 
     @api.post(

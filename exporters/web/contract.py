@@ -1,7 +1,7 @@
 """What the API promises, written where each route stands and completed here into one OpenAPI document.
 
 `says(…)` gives a route its answers, its failures and an example that a test runs.  Schemas come from the very structs that are encoded, so
-they cannot disagree.  Every failure has the one error shape; what may happen to any request (401, 403, 413, 429, 500, 503) is added to all.
+they cannot disagree.  Every failure has the one error shape; what may happen to any request (ANYWHERE) is added to all.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ FAILURES = {
     401: ("unauthorized", "Nobody: no token, or one that is unknown, revoked or expired"),
     403: ("forbidden", "Not allowed to this person or token"),
     404: ("not_found", "Not there, or not yours"),
+    405: ("method_not_allowed", "Not with this method; `Allow` names those that are"),
     409: ("conflict", "Not in this state"),
     410: ("expired", "It was there, and its time is over"),
     413: ("too_large", "Too large"),
+    416: ("bad_range", "No such part of the file"),
     422: ("bad_request", "Cannot be: the message names each field"),
     429: ("too_many", "Too many; ask again after `Retry-After` seconds"),
     500: ("bug", "A fault of ours; it is in the service's log"),
     503: ("unavailable", "Kafka or the store is away for now; ask again after `Retry-After` seconds"),
 }
-ANYWHERE = (401, 403, 413, 429, 500, 503)
+ANYWHERE = (401, 403, 405, 413, 429, 500, 503)
 _structs: dict[str, Any] = {"Error": Error}  # by name, all that any route answers
 _WAITING = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}}}
 _CHALLENGE = {"WWW-Authenticate": {"description": "How to sign in", "schema": {"type": "string"}}}

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from fastapi.responses import FileResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 from zlib_ng import gzip_ng
 
 from exporters.packing import gzip_file
@@ -53,7 +55,7 @@ def download(service: Service, run: Run, form: str | None) -> Response:
         if path is None:
             return _streamed(_read(source), run.file, size=run.bytes)
         source.close()
-        return FileResponse(path, media_type=_media(run.file), filename=run.file)
+        return _File(path, media_type=_media(run.file), filename=run.file)
     inner = run.file.removesuffix(".gz")
     if form == "plain":
         return _streamed(_plain(source, stored), inner)
@@ -61,6 +63,19 @@ def download(service: Service, run: Run, form: str | None) -> Response:
         return _streamed(_gzipped(_plain(source, stored), inner), f"{inner}.gz")
     most = (run.bytes or _LARGE) * (_DEFLATED_MOST if stored == "gz" else 1)
     return _streamed(_zipped(_plain(source, stored), inner, most=most), f"{Path(inner).stem}.zip")
+
+
+class _File(FileResponse):
+    """A file of which parts may be asked for; a part that cannot be is refused as everything is."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def good(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                headers = {k.decode(): v.decode() for k, v in message["headers"] if k == b"content-range"}
+                raise HTTPException(message["status"], "Range: there is no such part of this file", headers)
+            await send(message)
+
+        await super().__call__(scope, receive, good)
 
 
 def _streamed(pieces: Iterator[bytes], name: str, *, size: int | None = None) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import Request
@@ -26,7 +25,7 @@ from exporters.web import (
     live,
 )
 from exporters.web.asks import HiddenError
-from exporters.web.contract import Described, allowed
+from exporters.web.contract import FAILURES, Described, allowed
 from exporters.web.forms import genuine
 from exporters.web.gate import Gate, Refusal
 from exporters.web.pages import (
@@ -97,7 +96,7 @@ def make(service: Service) -> Described:
     @app.exception_handler(HTTPException)
     def other(request: Request, problem: HTTPException) -> Response:
         text = str(problem.detail)
-        code = HTTPStatus(problem.status_code).name.lower()
+        code, _ = FAILURES.get(problem.status_code, FAILURES[400 if problem.status_code < 500 else 500])
         headers = dict(problem.headers or {})
         if "Allow" in headers and (methods := allowed(app, request.url.path)):
             headers["Allow"] = ", ".join(methods)

@@ -104,6 +104,7 @@ def test_nothing_that_can_be_sent_breaks_it_or_gets_an_undocumented_answer(syste
 SHAPES = {
     "no such route": ("GET", "/api/v1/nothing", {}, 404, "not_found"),
     "no such method": ("PATCH", "/api/v1/reports", {}, 405, "method_not_allowed"),
+    "too large, without saying so": ("POST", "/api/v1/reports", {"content": iter([b"{", b" " * 300_000])}, 413, "too_large"),
     "no such report": ("GET", "/api/v1/reports/none", {}, 404, "not_found"),
     "not JSON": ("POST", "/api/v1/reports", {"content": b"{", "headers": {"content-type": JSON}}, 422, "bad_request"),
     "not text": ("POST", "/api/v1/reports", {"content": b"\xff", "headers": {"content-type": JSON}}, 400, "bad_request"),
@@ -128,6 +129,32 @@ def test_every_failure_has_the_one_shape(api, method, path, sent, status, code):
     assert answer.json()["error"].keys() == {"code", "message"}
     assert answer.json()["error"]["code"] == code
     assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"), [("bytes=9999999-", 416, "bad_range"), ("lines=1-2", 400, "bad_request")]
+)
+def test_a_part_that_a_file_does_not_have_is_refused_in_the_one_shape(api, tidy, document, asked, status, code):
+    run = api.post("/api/v1/reports", json={"kind": "inactive", "days": 63}).json()["run"]
+    eventually(lambda: api.get(f"/api/v1/reports/{run}").json()["state"] == "ready")
+    answer = api.get(f"/api/v1/reports/{run}/file", headers={"Range": asked})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert str(status) in document["paths"]["/api/v1/reports/{run_id}/file"]["get"]["responses"]
+    whole = api.get(f"/api/v1/reports/{run}/file").content
+    part = api.get(f"/api/v1/reports/{run}/file", headers={"Range": "bytes=2-5"})
+    assert (part.status_code, part.content) == (206, whole[2:6])
+
+
+def test_every_code_that_is_answered_is_documented(document):
+    answers = [
+        (status, a) for _, _, o in operations(document) for status, a in o["responses"].items() if "content" in a
+    ]
+    codes = {
+        a["content"][JSON]["example"]["error"]["code"]
+        for status, a in answers
+        if status >= "400" and JSON in a["content"]
+    }
+    assert {code for *_, code in SHAPES.values()} <= codes
 
 
 def test_a_wrong_method_is_told_all_the_right_ones(api):

@@ -56,6 +56,8 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+# Other than what is static, what is shown is somebody's.
+NOT_KEPT = {"cache-control": "private, no-store"}
 ENCRYPTED_ONLY = {"strict-transport-security": "max-age=31536000"}
 
 Scope = MutableMapping[str, Any]
@@ -86,13 +88,15 @@ class Gate:
         self._requests = Limit(settings.requests_per_minute)
         self._attempts = Limit(settings.login_attempts_per_minute)
         encrypted = settings.public_url.startswith("https://")
-        self._headers = [(k.encode(), v.encode()) for k, v in (HEADERS | (ENCRYPTED_ONLY if encrypted else {})).items()]
+        always = HEADERS | (ENCRYPTED_ONLY if encrypted else {})
+        self._static_headers, self._headers = _encoded(always), _encoded(always | NOT_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
+        headers = self._static_headers if scope["path"].startswith(OPEN_BELOW) else self._headers
         person = scope["person"] = who(self._service, request)
         begun = 0
 
@@ -101,7 +105,7 @@ class Gate:
             if message["type"] == "http.response.start":
                 begun = message["status"]
                 have = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(h for h in self._headers if h[0] not in have)]
+                message["headers"] = [*message["headers"], *(h for h in headers if h[0] not in have)]
             await send(message)
 
         refusal = self._refusal(request, person)
@@ -209,6 +213,10 @@ def person_of(request: Request) -> Person:
     person = request.scope["person"]
     assert isinstance(person, Person)
     return person
+
+
+def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(k.encode(), v.encode()) for k, v in headers.items()]
 
 
 def _address(request: Request) -> str:

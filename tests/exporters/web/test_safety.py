@@ -163,6 +163,21 @@ def test_every_answer_says_what_a_browser_may_do_with_it(system, signed_in, api)
     assert " onclick=" not in page
 
 
+def test_nothing_that_is_somebodys_is_kept_by_a_browser_or_a_proxy(system, signed_in, api):
+    run = api.post("/api/v1/reports", json={"kind": "inactive", "days": 64}).json()["run"]
+    eventually(lambda: api.get(f"/api/v1/reports/{run}").json()["state"] == "ready")
+    download = f"/settings/reports/runs/{run}/download"
+    for answer in (
+        api.get("/api/v1/reports"),
+        api.get(f"/api/v1/reports/{run}/file"),
+        *(signed_in.get(download, params={"form": form}) for form in ("gz", "plain", "zip")),
+        signed_in.get("/settings/reports"),
+        signed_in.get(f"{download}?form=exe"),
+    ):
+        assert "no-store" in answer.headers["cache-control"], answer.url
+    assert "cache-control" not in signed_in.get("/static/app.css").headers
+
+
 def test_what_is_asked_and_taken_is_audited(system, api, signed_in):
     run = api.post("/api/v1/reports", json={"kind": "inactive", "days": 30}).json()
     assert run["by"] == "local"

@@ -123,7 +123,7 @@ def allowed(app: FastAPI, path: str) -> list[str]:
     """What may be asked of a path; the framework itself only looks at its first route."""
     document = app.openapi()
     found = {m.upper() for template, m, _ in operations(document) if compile_path(template)[0].fullmatch(path)}
-    return sorted(found)
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 def _failure(status: int) -> dict[str, Any]:

@@ -95,6 +95,9 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD" and scope["path"] not in SIGN_IN:  # who only looks at a link must not use it up
+            scope = {**scope, "method": "GET"}
         request = Request(scope, receive)
         headers = self._static_headers if scope["path"].startswith(OPEN_BELOW) else self._headers
         person = scope["person"] = who(self._service, request)
@@ -106,7 +109,11 @@ class Gate:
                 begun = message["status"]
                 have = {name for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(h for h in headers if h[0] not in have)]
-            await send(message)
+                await send(message)
+                if method == "HEAD":
+                    await send({"type": "http.response.body"})
+            elif method != "HEAD":
+                await send(message)
 
         refusal = self._refusal(request, person)
         try:
@@ -123,7 +130,7 @@ class Gate:
                 await broken(scope, receive, answer)
         finally:
             # A redirect to the sign-in is a refusal; nobody is left of a request whose reader went away.
-            self._note(request, refusal.status if refusal else begun or 499)
+            self._note(request, method, refusal.status if refusal else begun or 499)
 
     def _refusal(self, request: Request, person: Person | None) -> Refusal | None:
         """What is not let through."""
@@ -161,7 +168,7 @@ class Gate:
             return Refusal(429, "too_many", "Too many requests.", wait)
         return None
 
-    def _note(self, request: Request, status: int) -> None:
+    def _note(self, request: Request, method: str, status: int) -> None:
         path = request.url.path
         person: Person | None = request.scope["person"]  # signing in has set it
         metrics = self._service.metrics
@@ -177,7 +184,7 @@ class Gate:
             return
         outcome = "refused" if refused or request.scope.get("refused") else "failed" if status >= 400 else "done"
         route = request.scope.get("route")
-        action = f"{request.method if request.method in _METHODS else 'OTHER'} {getattr(route, 'path', '-')}"
+        action = f"{method if method in _METHODS else 'OTHER'} {getattr(route, 'path', '-')}"
         self._service.access.note(
             person.name if person else "",
             action,

@@ -158,8 +158,8 @@ def test_every_code_that_is_answered_is_documented(document):
 
 
 def test_a_wrong_method_is_told_all_the_right_ones(api):
-    assert api.options("/api/v1/reports").headers["allow"] == "GET, POST"
-    assert api.put("/api/v1/reports/x").headers["allow"] == "DELETE, GET"
+    assert api.options("/api/v1/reports").headers["allow"] == "GET, HEAD, POST"
+    assert api.put("/api/v1/reports/x").headers["allow"] == "DELETE, GET, HEAD"
 
 
 def test_asking_twice_with_one_key_makes_one_report(api, tidy):

@@ -178,6 +178,34 @@ def test_nothing_that_is_somebodys_is_kept_by_a_browser_or_a_proxy(system, signe
     assert "cache-control" not in signed_in.get("/static/app.css").headers
 
 
+def test_a_head_is_answered_like_a_get_without_a_body(system, signed_in, api):
+    run = api.post("/api/v1/reports", json={"kind": "inactive", "days": 65}).json()["run"]
+    eventually(lambda: api.get(f"/api/v1/reports/{run}").json()["state"] == "ready")
+    varying = {"date", "content-length", "set-cookie"}  # a page holds the time
+    for who, path in (
+        (api, "/healthz"),
+        (api, "/api/v1/reports/none"),
+        (api, f"/api/v1/reports/{run}/file"),
+        (api, f"/api/v1/reports/{run}/file?form=zip"),
+        (signed_in, "/settings/reports"),
+        (signed_in, "/static/app.css"),
+        (httpx.Client(base_url=system.stack.url, trust_env=False), "/settings/reports"),
+    ):
+        head, get = who.head(path), who.get(path)
+        assert (head.status_code, head.content) == (get.status_code, b"")
+        assert {k: v for k, v in head.headers.items() if k not in varying} == {
+            k: v for k, v in get.headers.items() if k not in {*varying, "transfer-encoding"}
+        }
+    assert signed_in.head("/events").headers["content-type"].startswith("text/event-stream")
+    audited(system, action="HEAD /api/v1/reports/{run_id}", target="/api/v1/reports/none", status=404)
+
+
+def test_who_only_looks_at_a_link_does_not_use_it(system):
+    link = Client(system.settings).link()
+    assert httpx.head(link, trust_env=False).status_code == 405
+    assert httpx.get(link, trust_env=False).status_code == 303
+
+
 def test_what_is_asked_and_taken_is_audited(system, api, signed_in):
     run = api.post("/api/v1/reports", json={"kind": "inactive", "days": 30}).json()
     assert run["by"] == "local"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -76,6 +77,7 @@ class Views:
         return self._templates.get_template(template).render(
             word=lambda: self._word(person),
             path=request.url.path,
+            back=address_of(request),
             zone=zone_of(request),
             now_ms=clock.now_ms(),
             person=person,
@@ -94,6 +96,12 @@ class Views:
 
     def error(self, request: Request, status: int, message: str, *, headers: dict[str, str] | None) -> HTMLResponse:
         return self.page(request, "error.html", status=status, headers=headers, status_code=status, message=message)
+
+
+def address_of(request: Request) -> str:
+    """Path and query as they were asked for, encoded: the way back to a page."""
+    path = quote(request.scope["raw_path"], safe="/%:@!$&'()*+,;=~")
+    return f"{path}?{request.url.query}" if request.url.query else path
 
 
 def zone_of(request: Request) -> str:

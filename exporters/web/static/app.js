@@ -10,10 +10,6 @@
     if (here !== document.documentElement.dataset.zone && cookie("zone")) location.reload();
   }
 
-  document.addEventListener("change", (event) => {
-    if (event.target.matches("[data-submits]")) event.target.form.submit();
-  });
-
   const copied = ({ dataset }) =>
     dataset.copy ? new URL(dataset.copy, location).href : document.querySelector(dataset.copyText).textContent;
   document.addEventListener("click", (event) => {

@@ -161,6 +161,25 @@ def test_a_report_by_keyboard_alone(system, api, stream, visit):
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
 
 
+def test_the_zone_is_chosen_by_keyboard_and_leads_back_to_what_was_shown(system, visit):
+    page = visit(shown := "/sign-ins?preset=7d&user=a%26b%2Bc%40corp.example&result=failure", zone="Europe/Berlin")
+    posted = []
+    page.on("request", lambda request: posted.append(request.url) if request.method == "POST" else None)
+    names = page.locator("#zone option").all_inner_texts()
+    page.focus("#zone")
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    chosen = names[names.index("Europe/Berlin") + 3]
+    assert page.input_value("#zone") == chosen
+    page.keyboard.press("Tab")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert page.url == system.stack.url + shown
+    assert page.evaluate("document.documentElement.dataset.zone") == page.input_value("#zone") == chosen
+    assert page.input_value("#user") == "a&b+c@corp.example"
+    assert posted == [f"{system.stack.url}/zone"]
+
+
 def test_without_the_event_stream_the_page_asks_by_itself(system, api, visit):
     page = visit()
     page.route("**/events", lambda route: route.abort())

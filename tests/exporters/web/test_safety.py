@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from html import unescape
 
 import httpx
 import msgspec
@@ -137,6 +139,16 @@ def test_what_is_not_there_is_a_page_of_ours_and_no_file(signed_in, path, status
     assert answer.status_code == status
     assert "Back to the start" in answer.text
     assert "import" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere/a%2F..%2F%3Fb%20c/%E2%82%AC?user=a%26b%22&x", "/settings/reports?kind=active#"]
+)
+def test_the_way_back_to_a_page_is_its_address_as_it_was_asked_for(signed_in, path):
+    back = unescape(re.search(r'name="back" value="([^"]*)"', signed_in.get(path).text)[1])
+    assert back == path.rstrip("#")
+    answer = signed_in.post("/zone", data={"word": signed_in.word, "zone": "Asia/Tokyo", "back": back})
+    assert answer.headers["location"] == back
 
 
 def test_a_form_that_is_too_large_is_refused(system, signed_in):

@@ -151,6 +151,8 @@ def routes(service: Service, views: Views) -> APIRouter:
     @pages.post(PAGE)
     def generate(request: Request, sent: Fields) -> Response:
         form = Form(sent)
+        if "show" in sent:  # without a script; as a question it would have the form's secret word in its address
+            return whole(request, form)
         asked = form.ask()
         if asked is None:
             return whole(request, form, status=422, problem="Please correct the marked fields.")

@@ -76,7 +76,10 @@ def test_a_report_is_asked_for_watched_and_equals_the_oracle(system, api, stream
 def test_the_same_without_script(system, api, stream, visit):
     page = visit(script=False)
     choose(page, "active", "2026-03-29T00:00", "2026-03-30T00:00", "Europe/Berlin")
+    addresses = []
+    page.on("request", lambda request: addresses.append(request.url))
     page.get_by_role("button", name="Show the range").click()
+    assert "word=" not in "".join(addresses)
     assert "2026-03-28 23:00 to 2026-03-29 22:00" in page.locator("#window").inner_text()
     page.get_by_role("button", name="Generate").click()
     page.locator("tr.asked th a").click()
@@ -113,9 +116,13 @@ def test_one_file_in_three_forms(visit):
 
 def test_a_wrong_range_is_said_and_nothing_is_lost(visit):
     page = visit()
+    addresses = []
+    page.on("request", lambda request: addresses.append(request.url))
     choose(page, "authentication", "2026-03-30T00:00", "2026-03-29T00:00", "Europe/Berlin")
     page.fill("#user", "<b>jane</b>@x.example")
     page.locator("#window", has_text="the window is empty").wait_for()
+    assert any("/window?kind=" in address for address in addresses)
+    assert "word=" not in "".join(addresses)  # it would lie in logs and histories
     page.get_by_role("button", name="Generate").click()
     assert "the window is empty" in page.get_by_role("alert").inner_text()
     assert page.input_value("#user") == "<b>jane</b>@x.example"

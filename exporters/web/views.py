@@ -55,6 +55,7 @@ class Views:
             "length": words.length,
             "instant": words.instant,
             "field_type": words.field_type,
+            "user_address": words.user_address,
         }
         self._templates.globals |= {"at": words.at, "written": words.written, "zone_options": words.zone_options}
 

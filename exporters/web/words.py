@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from functools import lru_cache
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
 from markupsafe import Markup, escape
@@ -81,6 +82,11 @@ def written(text: str, zone: str, *, seconds: bool = False) -> Markup:
         return at(parse(text), zone, seconds=seconds)
     except (ValueError, OverflowError):
         return escape(text)
+
+
+def user_address(name: str) -> str:
+    """Of a user's page.  A browser takes dots alone for folders, however they are written, so they are asked for."""
+    return f"/users/?{urlencode({'name': name})}" if name in (".", "..") else f"/users/{quote(name, safe='')}"
 
 
 @lru_cache(64)  # hundreds of lines on every page

@@ -83,8 +83,8 @@ def routes(service: Service, views: Views, orders: Orders) -> APIRouter:
         )
 
     @pages.get(f"{PAGE}/{{user:path}}")
-    def one(request: Request, user: str) -> Response:
-        person = detail(service, user)
+    def one(request: Request, user: str, name: str = "") -> Response:
+        person = detail(service, user or name)
         p = sign_ins.parameters(service, {"preset": "30d", "user": person.user_email[:1000]})
         quarter = sign_ins.parameters(service, {"preset": "90d", "user": person.user_email[:1000]})
         lately = sign_ins.of_person(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from urllib.parse import urlencode
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.streams import Line, Stream
 
 # Places that no page of sign-ins ends at.
 IMPOSSIBLE = ([-5, "x", 0, 0], [0, "x", -1, 0], [0, "x", 2**32, 0], [0, "x", 0, -1], [2**63, "x", 0, 0])
+# As names in an address: folders, and what else a browser reads.
+ODD = (".", "..", "../settings/audit", "/", "a/b?c#d", "50%25", "x y&z=1")
 HOSTILE = "<script>alert(1)</script>@corp.example.com"
 
 
@@ -22,11 +25,15 @@ HOSTILE = "<script>alert(1)</script>@corp.example.com"
 def recent(system, api):
     now = int(time.time() * 1000)
     system.produce(Stream(31, start_ms=now - 9 * DAY, days=9).lines(2_000))
-    system.produce(
-        [event(HOSTILE.split("@", maxsplit=1)[0], now), event("o/ne", now), sign_in("mfa@corp.example.com", now)]
-    )
+    system.produce([event(HOSTILE.split("@", maxsplit=1)[0], now), sign_in("mfa@corp.example.com", now)])
+    system.produce([event("o/ne", now), *(known_by_id(name, now) for name in ODD)])
     settled(api)
     return now
+
+
+def known_by_id(name, at):
+    line = event(name, at)
+    return line._replace(value=json.dumps(json.loads(line.value) | {"user": {"id": name}}).encode())
 
 
 def sign_in(email, at, **more):
@@ -168,6 +175,18 @@ def test_names_cannot_become_markup_or_paths(api, recent, signed_in):
         page = signed_in.get(address[1])
         assert page.status_code == 200
         assert "<script>alert" not in page.text
+
+
+def test_whatever_a_user_is_called_a_link_opens_their_page(system, recent, visit):
+    page = visit("/users")
+    for name in ODD:
+        page.goto(f"{system.stack.url}/users?{urlencode({'search': name})}")
+        with page.expect_navigation() as opened:
+            page.locator("#users").get_by_role("link", name=name, exact=True).click()
+        assert opened.value.status == 200
+        assert page.inner_text("h1") == name
+        page.get_by_role("button", name="Use this time zone").click()
+        assert page.inner_text("h1") == name
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ ADMINS_BELOW = (
     "/settings/sync",
     "/inbox",
 )
-# Asked by the page itself, again and again; only their refusals are news.
+# Asked by the page itself, again and again; their refusals are news, other than that nobody is signed in any longer.
 SILENT = ("/events", "/settings/sync/list", "/overview/numbers", "/settings/reports/runs", "/settings/reports/window")
 # More than any form or question needs; files do not come this way.
 MAX_BODY_BYTES = 256 << 10
@@ -181,6 +181,8 @@ class Gate:
             if status in (401, 403) and person is None and _tries(request):
                 self._attempts.take(_address(request), clock.monotonic())
         elif path in MONITORS or path.startswith(OPEN_BELOW) or path in SILENT:
+            return
+        if status == 401 and path in SILENT and not _tries(request):
             return
         outcome = "refused" if refused or request.scope.get("refused") else "failed" if status >= 400 else "done"
         route = request.scope.get("route")

@@ -43,7 +43,7 @@ from exporters.web.pages import (
     users,
 )
 from exporters.web.users import Orders
-from exporters.web.views import Views
+from exporters.web.views import Views, address_of, page_of
 from pipeline.errors import RequestError, Unavailable
 
 STATIC = Path(__file__).with_name("static")
@@ -75,8 +75,11 @@ def make(service: Service) -> Described:
             headers["WWW-Authenticate"] = "Bearer"
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)
-        if status == 401 and request.method == "GET" and "hx-request" not in request.headers:
-            return RedirectResponse(sign_in.way(request), 303)
+        if status == 401 and request.method == "GET":
+            if "hx-request" not in request.headers:
+                return RedirectResponse(sign_in.way(address_of(request)), 303)
+            # A page that was left open: what it shows is old, and it would ask for ever.
+            headers["HX-Redirect"] = sign_in.way(page_of(request))
         return views.error(request, status, message, headers=headers)
 
     @app.exception_handler(RequestError)

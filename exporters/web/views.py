@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -103,6 +104,12 @@ def address_of(request: Request) -> str:
     """Path and query as they were asked for, encoded: the way back to a page."""
     path = quote(request.scope["raw_path"], safe="/%:@!$&'()*+,;=~")
     return f"{path}?{request.url.query}" if request.url.query else path
+
+
+def page_of(request: Request) -> str:
+    """Path and query of the page that asks by itself for a part of it."""
+    found = re.match(r"https?://[^/]+(/[^#]*)", request.headers.get("hx-current-url", ""))
+    return found[1] if found else "/"
 
 
 def zone_of(request: Request) -> str:

@@ -20,10 +20,9 @@ PAGE = "/login"
 START = "/login/start"
 
 
-def way(request: Request) -> str:
-    """The sign-in page, which leads back to what was asked for."""
-    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return PAGE if asked == "/" else f"{PAGE}?back={quote(asked[:1000])}"
+def way(back: str) -> str:
+    """The sign-in page, which leads back to an address of this site."""
+    return PAGE if back == "/" else f"{PAGE}?back={quote(back[:1000])}"
 
 
 def routes(service: Service, views: Views) -> APIRouter:

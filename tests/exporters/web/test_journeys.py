@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -178,6 +179,16 @@ def test_the_zone_is_chosen_by_keyboard_and_leads_back_to_what_was_shown(system,
     assert page.evaluate("document.documentElement.dataset.zone") == page.input_value("#zone") == chosen
     assert page.input_value("#user") == "a&b+c@corp.example"
     assert posted == [f"{system.stack.url}/zone"]
+
+
+@pytest.mark.parametrize("path", ["/settings/reports?kind=inactive", "/overview?window=7d"])
+def test_a_page_that_was_left_open_leads_to_the_sign_in_when_its_session_is_over(system, visit, path):
+    page = visit(path)
+    page.wait_for_load_state("networkidle")
+    page.context.clear_cookies(name=re.compile("^activity_"))
+    page.evaluate("['runs', 'numbers'].forEach((event) => htmx.trigger(document.body, event))")
+    page.wait_for_url(re.compile("/login"))
+    assert page.url == f"{system.stack.url}/login?back={quote(path)}"
 
 
 def test_without_the_event_stream_the_page_asks_by_itself(system, api, visit):

@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from exporters.access.provider import Provider as Login
+from pipeline import clock
 from pipeline.errors import ConfigError, Unavailable
 from tests.exporters.web.provider import CLIENT, SECRET
 from tests.exporters.web.test_safety import audited
+from tests.live.system import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -240,6 +242,24 @@ def test_an_open_page_is_told_nothing_more_once_its_session_has_ended(guarded, p
             for line in lines:
                 assert not line.startswith("event")
             api.delete(f"/api/v1/reports/{run}")
+
+
+def test_a_page_that_was_left_open_leads_to_the_sign_in_and_its_questions_are_no_news(guarded, provider, client):
+    begun = clock.now_ms()
+    page = {"HX-Request": "true", "HX-Current-URL": f"{guarded.url}/settings/reports?kind=active&user=a%26b#runs"}
+    poll = client.get("/settings/reports/runs", headers=page)
+    assert poll.status_code == 401
+    way = urlsplit(poll.headers["hx-redirect"])
+    assert (way.path, parse_qs(way.query)) == ("/login", {"back": ["/settings/reports?kind=active&user=a%26b"]})
+    assert client.get("/overview/numbers", headers={"HX-Request": "true"}).headers["hx-redirect"] == "/login"
+    assert (
+        client.get("/settings/reports/runs", headers=page | {"HX-Current-URL": "http://["}).headers["hx-redirect"]
+        == "/login"
+    )
+    assert client.get("/settings/sync/list").headers["location"] == "/login?back=/settings/sync/list"
+    assert client.get("/settings/audit", headers=page).status_code == 401
+    entries = eventually(lambda: [e.target for e in audited(guarded, status=401) if e.at >= begun])
+    assert entries == ["/settings/audit"]
 
 
 def test_one_persons_report_is_not_there_for_another(guarded, provider, client):

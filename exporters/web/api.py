@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
+from exporters.access.people import LOCAL
 from exporters.reports.ask import Ask
 from exporters.reports.runs import CANCELLED, OPEN, Run
 from exporters.service import Service
@@ -17,6 +18,7 @@ from exporters.web.downloads import MEDIA, download
 from exporters.web.gate import person_of
 from exporters.web.paging import After, part
 from pipeline import clock
+from pipeline.errors import RequestError
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most")]
 
@@ -200,8 +202,17 @@ api.delete(f"/api/v1/reports/{old}")
         "/api/v1/links",
         **says(Link, status=201, example='path = api.post("/api/v1/links").json()["path"]'),
     )
-    def link() -> Response:
-        """A link that signs one person in as an administrator, once, within the hour.  Administrators only."""
+    def link(http: Request) -> Response:
+        """A link that signs one person in as an administrator, once, within the hour.
+
+        Only for the key of the service's own machine, which `activity link` shows: what a token opened would go on when it is revoked.
+        """
+        if person_of(http) != LOCAL:
+            raise RequestError(
+                "Only the key of the service's machine makes links: run `activity link` there.",
+                status=403,
+                code="forbidden",
+            )
         return answer(Link(f"/login?key={service.access.links.make(clock.now_ms())}"), 201)
 
     @api.get("/api/v1/health", **says(Health, example='assert api.get("/api/v1/health").json()["ok"]'))

@@ -17,6 +17,7 @@ from kafka import KafkaProducer
 from exporters.access import keys, tokens
 from exporters.access.people import ADMIN, VIEWER
 from exporters.access.sessions import Sessions
+from exporters.client import Client
 from exporters.web.gate import ADMINS_BELOW, MAX_BODY_BYTES
 from pipeline import clock
 from tests.exporters.web.test_safety import audited, filled
@@ -157,6 +158,15 @@ def test_a_token_is_over_when_its_days_are(system, api):
     for shown, status in ((secret, 401), (good, 200), (good[:-1], 401), (good + "x", 401), (token.id, 401)):
         with bare(system, headers={"Authorization": f"Bearer {shown}"}) as program:
             assert program.get("/api/v1/reports").status_code == status
+
+
+def test_no_token_makes_a_link_that_would_outlive_it(system, bearer):
+    program = bearer("an administrators program", role="admin")
+    answer = program.post("/api/v1/links")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+    audited(system, who="token:an administrators program", target="/api/v1/links", status=403)
+    link = Client(system.settings.model_copy(update={"token": program.secret})).link()
+    assert httpx.get(link, trust_env=False).status_code == 303
 
 
 def test_a_secret_is_shown_once_and_lies_nowhere(system, api, bearer):

@@ -79,7 +79,7 @@ class Views:
         return self._templates.get_template(template).render(
             word=lambda: self._word(person),
             path=request.url.path,
-            back=address_of(request),
+            here=address_of(request),
             zone=zone_of(request),
             now_ms=clock.now_ms(),
             person=person,

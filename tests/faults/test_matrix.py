@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise, product
 from pathlib import Path
@@ -99,7 +100,8 @@ class Owner:
 
     def ends(self, number: int) -> int:
         if self.code is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it may have died where it was told to, and the news be on its way
+                os.kill(self.pid, number)
         until(lambda: self.code is not None, "an owner does not end")
         return self.code
 

@@ -239,7 +239,7 @@ class _AuthenticationEnvelope(Struct, gc=False):
 # Every way in which resolvers, operating systems and gateways say that a name did not resolve.  "dns" alone may be part of a host's name.
 _DNS = re.compile(
     r"nxdomain|servfail|no such host|host not found|unknown host|could not resolve|can(?:'|no)t resolve|unable to resolve|failed to resolve"
-    r"|(?:not|cannot) be resolved|not resolve[d]?\b|name_not_resolved|name resolution|name or service not known|nodename nor servname"
+    r"|not be resolved|not resolved?\b|name_not_resolved|name resolution|name or service not known|nodename nor servname"
     r"|getaddrinfo|enotfound|eai_(?:noname|again|nodata|fail)|no address associated|lookup address information|non-?existent domain"
     r"|domain name not found|server misbehaving|\blookup \S{1,255} on \S{1,255}:53\b|dns[ _-]?(?:error|fail|lookup|resol|time|query|problem)"
     r"|(?<![\w.-])dns(?![\w.-]|:\d)(?=.{0,80}(?:error|fail|time))|(?:error|fail).{0,80}(?<![\w.-])dns(?![\w.-]|:\d)",
@@ -335,11 +335,11 @@ def decode_authentications(records: Iterable[Any], *, who: bool = True) -> list[
 def decode_connection(value: bytes, timestamp: int) -> Connection:
     """An event of the connections topic; `timestamp` is the record's own, UTC ms.  Raises Rejected."""
     _admit(value)
-    value = value.removeprefix(ANALYTICS)
+    text = value.removeprefix(ANALYTICS)
     try:
-        if value.startswith(b'{"event_type":"network'):
-            return _of_network(_closed_network_envelope.decode(value).event, timestamp, "$.event")
-        return _of_log(_closed_connector_log.decode(value), timestamp)
+        if text.startswith(b'{"event_type":"network'):
+            return _of_network(_closed_network_envelope.decode(text).event, timestamp, "$.event")
+        return _of_log(_closed_connector_log.decode(text), timestamp)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     event = _decode_any(value, timestamp)

@@ -140,6 +140,12 @@ def test_what_a_connector_writes_before_its_json_may_still_be_there():
     assert connection_line(b"ANALYTICS " + value, prefixed) == connection_line(value, plain)
 
 
+@pytest.mark.parametrize("unknown", [b"", b',"new":1'])
+def test_what_stands_twice_before_it_is_no_json(unknown):
+    [refused] = decode_connections([Record(b"ANALYTICS ANALYTICS " + FORMS["log"] % unknown)])
+    assert (refused.reason, refused.path) == (Reason.NOT_JSON, "$")
+
+
 RESOLVED_NOT = """
 lookup foo.int on 10.0.0.2:53: server misbehaving
 lookup foo.int on 10.0.0.2:53: read udp 10.0.0.9:4711->10.0.0.2:53: i/o timeout

@@ -212,27 +212,22 @@ def test_a_paused_delivery_says_so_in_its_manifest_and_goes_on_where_it_was(serv
     assert {"started", "resumed"} <= {what for what, _ in markers}
 
 
+def backfill(servers, name: str, since: str, until: str, *more: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "deploy.cli", "sync", "backfill", name, "--from", since, "--to", until, *more]
+    command += ["--json", "--data", str(servers.data)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
 def test_a_stretch_can_be_delivered_again_beside_the_live_delivery(servers, tmp_path):
     servers.produce(servers.stream.lines(500))
     out = tmp_path / "out"
     (servers.data / "activity.toml").write_text(f'[destinations.again]\ntarget = "{out}"\n')
     stretch = ("2026-03-26", "2026-03-28T12:00:00Z")
-    command = [
-        sys.executable,
-        "-m",
-        "deploy.cli",
-        "sync",
-        "backfill",
-        "again",
-        "--from",
-        stretch[0],
-        "--to",
-        stretch[1],
-    ]
-    command += ["--json", "--data", str(servers.data)]
-    dry = json.loads(subprocess.run([*command, "--dry-run"], capture_output=True, check=True).stdout)
+    counted = backfill(servers, "again", *stretch, "--dry-run")
+    assert counted.returncode == 0, counted.stderr
+    dry = json.loads(counted.stdout)
     assert not out.exists()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = backfill(servers, "again", *stretch)
     assert done.returncode == 0, done.stderr
     expected = servers.oracle().authentication(START + 86_400_000, START + 86_400_000 * 3 + 43_200_000)
     assert json.loads(done.stdout)["events"] == dry["events"] == len(expected) > 0
@@ -246,7 +241,8 @@ def test_a_stretch_can_be_delivered_again_beside_the_live_delivery(servers, tmp_
     got = Counter(json.dumps(x, sort_keys=True) for x in delivered(folder))
     assert got == Counter(json.dumps(x, sort_keys=True) for x in expected)
     assert complete(out).events == len(expected)
-    again = subprocess.run(command, capture_output=True, check=True)
+    again = backfill(servers, "again", *stretch)
+    assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["events"] == 0, "what was delivered is not delivered again"
     with servers.sync("again", out) as syncing:
         eventually(lambda: servers.covered(out, "authentication", SIGN_INS), look=syncing.look)
@@ -288,31 +284,14 @@ def test_a_backfill_ends_where_the_place_refuses_and_two_stretches_never_share_a
         f'[destinations.refused]\ntarget = "{tmp_path}/file/out"\n[destinations.short]\ntarget = "{tmp_path}/short"\n'
     )
 
-    def backfill(name: str, since: str, until: str) -> subprocess.CompletedProcess:
-        command = [
-            sys.executable,
-            "-m",
-            "deploy.cli",
-            "sync",
-            "backfill",
-            name,
-            "--from",
-            since,
-            "--to",
-            until,
-            "--json",
-        ]
-        command += ["--data", str(servers.data)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-
-    refused = backfill("refused", "2026-03-25", "2026-04-01")
+    refused = backfill(servers, "refused", "2026-03-25", "2026-04-01")
     assert (refused.returncode, "choose another directory" in refused.stderr) == (2, True), refused.stderr
     whole = servers.oracle().authentication(START, START + 86_400_000)
     at = datetime.fromisoformat(whole[len(whole) // 2]["event"]["time"])
     for second in (0, 1):
         stretch = [(at + timedelta(seconds=s)).isoformat() for s in (-30, second)]
         from_ms, to_ms = (int(datetime.fromisoformat(s).timestamp() * 1000) for s in stretch)
-        done = backfill("short", *stretch)
+        done = backfill(servers, "short", *stretch)
         assert json.loads(done.stdout)["events"] == len(servers.oracle().authentication(from_ms, to_ms))
     assert complete(tmp_path / "short").events > 0
     (servers.data / "activity.toml").unlink()

@@ -138,13 +138,17 @@ class CutLog:
         self._consumer.close()
 
 
+class Gone(Unavailable):
+    """Retention took a part of what was to be read."""
+
+
 def read_range(settings: Settings, tp: TopicPartition, since: int, end: int, back_to: int) -> Iterator[list[Any]]:
     """The records in [since, end) of one partition, in lists, and those from `back_to` on that are still there.
 
-    Raises Unavailable; ValueError if retention took a part of [since, end), which it may do in the middle of the reading.
+    Raises Unavailable; Gone if retention took a part of [since, end), which it may do in the middle of the reading.
     """
     consumer = events_consumer(settings, group=None, client="activity-sync-range")
-    gone = ValueError(f"{tp.topic}/{tp.partition} no longer has all of [{since}, {end})")
+    gone = Gone(f"{tp.topic}/{tp.partition} no longer has all of [{since}, {end}), retention took some; begin anew")
     try:
         consumer.assign([tp])
         begin = consumer.beginning_offsets([tp])[tp]

@@ -18,7 +18,7 @@ from exporters.sync.batches import Batch, Former, Place, attempt_of, cut_of
 from exporters.sync.cuts import Attempt, Chain, Cut, Manifest, Marker, Point
 from exporters.sync.destinations import Destination
 from exporters.sync.door import Door
-from exporters.sync.kafka import ChainId, CutLog, KafkaError, TopicPartition, read_range
+from exporters.sync.kafka import ChainId, CutLog, Gone, KafkaError, TopicPartition, read_range
 from exporters.sync.steps import Step, reach
 from pipeline import clock, logs
 from pipeline.errors import Problem, Refused, Unavailable
@@ -375,7 +375,7 @@ class Lane:
                     verdicts.recall(before)
                 inside = records[len(before) :]
                 self._former.take(batch, inside, verdicts(inside), limit=cut.end)
-        except ValueError:
+        except Gone:
             return None
         return attempt_of(batch, cut, self.place, self._delivery.destination)
 

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local.stack import Stack
 from exporters.sync import cuts, keys, lane, verify
-from exporters.sync.batches import Place
+from exporters.sync.batches import Former, Place
 from exporters.sync.destinations import parse
 from exporters.sync.door import Door
 from exporters.sync.kafka import CutLog, TopicPartition, bounds, events_consumer
@@ -141,3 +141,25 @@ def test_what_nobody_foresaw_needs_attention_at_its_own_destination_and_is_tried
             owner.close()
     found = verify.Verifier(verify.Directory(str(tmp_path / "objects"))).run()
     assert (found.events, found.problems) == (1, [])  # the other partitions may still come
+
+
+class SurprisingFormer(Former):
+    def take(self, *_args, **_kwargs):
+        raise ValueError("nobody foresaw this")
+
+
+def test_a_surprise_while_a_cut_is_formed_again_is_not_taken_for_retention(servers, tmp_path):
+    """That it cannot be formed is a bug; that its source is gone would be written down for ever."""
+    servers.producer.send(TP.topic, partition=0, value=b"x")
+    servers.producer.flush()
+    destination = parse("two", {"target": str(tmp_path / "objects")})
+    cut = cuts.Cut(0, 1, cuts.EVENTS, "k.ndjson.gz", 0, 0, 0)
+    with ThreadPoolExecutor(2) as work:
+        owner = Owner(servers.settings, destination, work)
+        try:
+            assert owner.lane._from_source(cut)[0].rejects.lines == 1
+            owner.lane._former = SurprisingFormer("authentication", destination)
+            with pytest.raises(ValueError, match="nobody foresaw"):
+                owner.lane._from_source(cut)
+        finally:
+            owner.close()

@@ -18,7 +18,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from exporters.sync import lane, notices, verify
 from exporters.sync.desk import following
-from exporters.sync.kafka import read_range
+from exporters.sync.kafka import Gone, read_range
 from exporters.sync.steps import Step
 from tests.exporters.sync.test_verify import Writer, sign_in
 from tests.live.syncing import KILLED, QUICK, Kafka, complete, delivered, dies, same
@@ -340,7 +340,7 @@ def test_retention_that_overtakes_the_reading_of_a_range_is_noticed(servers):
     admin.delete_records({tp: count - 1})
     admin.close()
     for reading in (with_the_last, without):
-        with pytest.raises(ValueError, match="no longer has all"):
+        with pytest.raises(Gone, match="no longer has all"):
             list(reading)
 
 

@@ -193,7 +193,7 @@ def test_a_very_long_row_is_skipped_and_said():
         b"",
         b"{",
         b"\xef\xbbx\n",
-        gzip.compress(b'[{"a":1},{"b":2}]'),
+        gzip.compress(b'[{"a":1},{"b":2}]', mtime=0),
         zstandard.compress(HEAD + ROW),
     ],
     ids=lambda c: c[:20].hex(),

@@ -47,7 +47,7 @@ def _desk(data: Path) -> AbstractContextManager[Desk]:
 
 @sync_app.command("status")
 def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
-    """How far each delivery is; exit 1 if one fails or nobody delivers.  Example: activity sync status --json"""
+    """How far each delivery is; exit 1 if one fails, or nobody delivers all of it.  Example: activity sync status --json"""
     import msgspec
 
     from pipeline.model.times import iso
@@ -59,10 +59,10 @@ def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     for one in found if not as_json else ():
         since = f" since {iso(one.since)}" if one.since else ""
         console.stdout.print(f"{one.name} to {one.place}: {one.state}{since}", markup=False)
-        console.stdout.print(
-            f"  behind by {one.lag_records} records, {one.lag_seconds:.0f} s; lost to retention: {one.lost_records}",
-            markup=False,
+        behind = (
+            f"by {one.lag_records} records, {one.lag_seconds:.0f} s" if one.lag_seconds is not None else "is not known"
         )
+        console.stdout.print(f"  behind {behind}; lost to retention: {one.lost_records}", markup=False)
         if one.last_object:
             console.stdout.print(f"  last object {one.last_object}, {iso(one.stored_at)}", markup=False)
         if one.problem:

@@ -68,7 +68,12 @@ CATALOGUE = (
     Metric("activity_sync_events_total", "counter", "Events delivered", ("destination",)),
     Metric("activity_sync_objects_total", "counter", "Objects that are there, whoever put them", ("destination",)),
     Metric("activity_sync_stored_bytes_total", "counter", "Bytes of those objects", ("destination",)),
-    Metric("activity_sync_lag_records", "gauge", "Source records not yet delivered", ("destination",)),
+    Metric(
+        "activity_sync_lag_records",
+        "gauge",
+        "Source records not yet delivered, of the partitions that this process holds",
+        ("destination",),
+    ),
     Metric("activity_sync_lag_seconds", "gauge", "Age of the oldest record in hand", ("destination",)),
     Metric("activity_sync_held_bytes", "gauge", "Memory held in batches", ("destination",)),
     Metric("activity_sync_failing_partitions", "gauge", "Partitions whose delivery is being retried", ("destination",)),

@@ -1,7 +1,7 @@
 """The process `activity sync`: one pump per destination, until a signal.  Several may run; they share the partitions of each destination.
 
-Beside the pumps an attendant: it tells everybody how far they are, passes on what operators and the API ask for, and has notices sent.  It may wait for
-Kafka or a mail server; the pumps do not wait for it.
+Beside the pumps an attendant, which tells everybody how far they are and passes on what operators and the API ask for, and a messenger, which has notices
+sent.  The one may wait for Kafka, the other for a webhook or a mail server; neither the pumps nor each other wait for them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,7 @@ log = logs.logger("sync")
 
 LOOK_SECONDS = 1.0
 # How often a process says how far it is: sooner if something happened.
-TELL_MS, TELL_IDLE_MS = 2_000, 15_000
+TELL_MS, TELL_IDLE_MS = 2_000, 5_000
 
 
 def main(settings: Settings) -> None:
@@ -73,7 +74,7 @@ def run(settings: Settings, ending: Ending | threading.Event) -> None:
 
 
 class House:
-    """The pumps of one process and their attendant."""
+    """The pumps of one process, their attendant and their messenger."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -81,7 +82,10 @@ class House:
         self._desk = Desk(settings)
         self._member = uuid.uuid4().hex[:8]
         self._stopping = threading.Event()
-        self._attendant = threading.Thread(target=self._attend, name="attendant", daemon=True)
+        self._aides = [
+            threading.Thread(target=self._again_and_again, args=(turn,), name=name, daemon=True)
+            for name, turn in (("attendant", self._attend), ("messenger", self._notify))
+        ]
         self._pumps: dict[str, Pump] = {}
         self._notices: dict[str, Notices] = {}
         self._told: dict[str, State] = {}
@@ -94,10 +98,11 @@ class House:
         if self._settings.sync_port:
             start_http_server(self._settings.sync_port, "127.0.0.1", registry=self._metrics.registry)
         self._desk.journal.start()
-        self._attendant.start()
+        for aide in self._aides:
+            aide.start()
 
     def look(self) -> None:
-        """Raises what ended the attendant or a pump."""
+        """Raises what ended a thread of ours."""
         ended = [self._problem, *(p.problem for p in list(self._pumps.values()))]
         failed = next((p for p in ended if p is not None), None)
         if failed is not None:
@@ -109,21 +114,46 @@ class House:
             pump.stop()
         for pump in list(self._pumps.values()):
             pump.join(20)
-        self._attendant.join(10)
+        for aide in self._aides:
+            aide.join(10)
+        self._leave()
         self._desk.journal.stop()
 
-    def _attend(self) -> None:
+    def _again_and_again(self, turn: Callable[[], None]) -> None:
         try:
             while not self._stopping.is_set():
                 try:
                     if self._desk.journal.ready:
-                        self._hire()
-                        self._pass_on()
+                        turn()
                 except Unavailable as problem:
                     log.warning("Kafka is away; trying again", problem=str(problem))
                 self._stopping.wait(LOOK_SECONDS if self._pumps else 0.1)
         except BaseException as error:
             self._problem = error
+
+    def _leave(self) -> None:
+        """Say that nobody is here any more; if that cannot be said, our silence will."""
+        try:
+            for name in list(self._told):
+                self._desk.leave(name, self._member)
+        except Unavailable as problem:
+            log.debug("could not say goodbye", problem=str(problem))
+
+    def _attend(self) -> None:
+        if not self._pumps:
+            self._desk.bury()
+        self._hire()
+        for name, pump in self._pumps.items():
+            paused = self._desk.paused(name)
+            pump.paused = (paused.note or "by an operator") if paused is not None else ""
+            self._tell(name, pump, resting=paused.since if paused is not None and pump.resting else 0)
+
+    def _notify(self) -> None:
+        for name, notices in list(self._notices.items()):
+            pump = self._pumps.get(name)
+            if pump is not None:
+                problem, seconds = pump.worst or (None, 0.0)
+                notices.look(problem, seconds, worked_at=pump.worked_at)
 
     def _hire(self) -> None:
         """A pump for each destination as it is wanted now."""
@@ -131,10 +161,11 @@ class House:
         for name, pump in list(self._pumps.items()):
             if wanted.get(name) != pump.destination:
                 pump.stop()
-                pump.join(20)
-                del self._pumps[name]
+                if pump.is_alive():
+                    continue  # what it has begun ends first; the others are not kept waiting
+                del self._pumps[name], self._notices[name]
                 if self._told.pop(name, None) is not None:
-                    self._desk.journal.write(f"state/{name}/{self._member}", None)
+                    self._desk.leave(name, self._member)
         share = self._settings.sync_memory_bytes // max(1, len(wanted))
         for pump in self._pumps.values():
             pump.memory_bytes = share
@@ -163,22 +194,14 @@ class House:
         log.info("delivering", destination=name, to=destination.target.place)
         return pump
 
-    def _pass_on(self) -> None:
-        for name, pump in self._pumps.items():
-            paused = self._desk.paused(name)
-            pump.paused = (paused.note or "by an operator") if paused is not None else ""
-            self._tell(name, pump, resting=paused.since if paused is not None and pump.resting else 0)
-            problem, seconds = pump.worst or (None, 0.0)
-            self._notices[name].look(problem, seconds, worked_at=pump.worked_at)
-
     def _tell(self, name: str, pump: Pump, *, resting: int) -> None:
         now, before = clock.now_ms(), self._told.get(name)
-        state = State(now, self._member, pump.lane_states, pump.last_object, pump.stored_at, resting)
+        state = State(now, self._member, pump.lane_states, pump.last_object, pump.stored_at, resting, pump.partitions)
         if before is not None:
             changed = msgspec.structs.replace(state, at=before.at) != before
             if now - before.at < (TELL_MS if changed else TELL_IDLE_MS):
                 return
-        self._desk.journal.write(f"state/{name}/{self._member}", msgspec.json.encode(state))
+        self._desk.tell(name, state)
         self._told[name] = state
 
 

@@ -26,7 +26,8 @@ from pipeline.errors import ConfigError, RequestError, Unavailable
 from pipeline.settings import Settings
 
 # A process that has said nothing for this long is gone.
-SILENT_MS = 60_000
+SILENT_MS = 20_000
+DEAD_MS = 24 * 3_600_000
 
 
 class Paused(msgspec.Struct, frozen=True):
@@ -67,16 +68,17 @@ class State(msgspec.Struct, frozen=True):
     last_object: str = ""
     stored_at: int = 0
     resting: int = 0  # `since` of the pause under which it has finished what it had begun; 0: of none
+    partitions: int = 0  # how many there are in all, whoever holds them
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """One destination as a person wants to know it."""
+    """One destination as a person wants to know it.  Both lags are None while a partition is with no process: nobody knows how far it is."""
 
     name: str
     place: str
-    state: str  # delivering | pausing | paused | failing | needs attention | nobody delivers
-    lag_records: int
-    lag_seconds: float
+    state: str  # delivering | pausing | paused | failing | needs attention | rebalancing | nobody delivers
+    lag_records: int | None
+    lag_seconds: float | None
     lost_records: int
     last_object: str
     stored_at: int
@@ -219,6 +221,21 @@ class Desk:
         self.journal.write(f"episode/{name}", msgspec.json.encode(episode))
         return self.episode(name) == episode
 
+    def tell(self, name: str, state: State) -> None:
+        """How far one process is with a destination.  Raises Unavailable."""
+        self.journal.write(f"state/{name}/{state.member}", msgspec.json.encode(state))
+
+    def leave(self, name: str, member: str) -> None:
+        """The process no longer delivers it.  Raises Unavailable."""
+        self.journal.write(f"state/{name}/{member}", None)
+
+    def bury(self) -> None:
+        """Take away what processes said that died long ago, so that the topic does not grow with every crash.  Raises Unavailable."""
+        with self.journal.changed:
+            dead = [key for key, state in self._states.items() if state.at < clock.now_ms() - DEAD_MS]
+        for key in dead:
+            self.journal.write(f"state/{key}", None)
+
     def states(self, name: str) -> list[State]:
         """Of the processes that are alive."""
         alive = clock.now_ms() - SILENT_MS
@@ -234,6 +251,8 @@ class Desk:
                 if place not in newest or newest[place][0] < state.at:
                     newest[place] = (state.at, lane)
         lanes = [lane for _, (_, lane) in sorted(newest.items())]
+        there = max((s.partitions for s in states), default=0)
+        known = bool(lanes) and len(lanes) >= there
         paused, episode = self.paused(name), self.episode(name)
         wrong = episode if episode is not None and not episode.until else None
         problem = wrong.message if wrong is not None else next((x.problem for x in lanes if x.problem), "")
@@ -243,16 +262,22 @@ class Desk:
             said, since = "nobody delivers", 0
         elif wrong is not None:
             said, since = ("needs attention" if wrong.type == REQUIRES_ATTENTION else "failing"), wrong.since
+        elif not known:
+            said, since = "rebalancing", 0
+            problem = problem or (
+                f"{there - len(lanes)} of {there} partitions are with no process yet; "
+                f"after a crash that takes up to {self._settings.session_timeout_seconds:.0f} s"
+            )
         else:
             said, since = "delivering", 0
-        waiting = [x.waiting_since for x in lanes if x.waiting_since]
+        waiting = max([0.0, *((clock.now_ms() - x.waiting_since) / 1000 for x in lanes if x.waiting_since)])
         last = max(states, key=lambda s: s.stored_at, default=None)
         return Summary(
             name=name,
             place=destination.target.place,
             state=said,
-            lag_records=sum(max(0, x.end - x.delivered) for x in lanes),
-            lag_seconds=max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0,
+            lag_records=sum(max(0, x.end - x.delivered) for x in lanes) if known else None,
+            lag_seconds=waiting if known else None,
             lost_records=sum(x.lost for x in lanes),
             last_object=last.last_object if last is not None else "",
             stored_at=last.stored_at if last is not None else 0,

@@ -95,6 +95,7 @@ class Pump(threading.Thread):
         self.problem: BaseException | None = None
         self.paused = ""  # why an operator holds it back; "": nobody does
         self.lane_states: list[LaneState] = []
+        self.partitions = 0  # of all its topics, whoever holds them
         self.worst: tuple[Problem, float] | None = None  # and for how many seconds
         self.last_object = ""
         self.stored_at = 0
@@ -145,6 +146,7 @@ class Pump(threading.Thread):
         short = [n for n in self._kinds if facts[n].partitions > facts[cut_topic].partitions]
         if short:
             raise ConfigError(f"{cut_topic} has fewer partitions than {', '.join(short)}; run `activity topics check`")
+        self.partitions = sum(facts[n].partitions for n in self._kinds)
         self._log_id = keys.short(facts[cut_topic].id)
         self._streams = {name: keys.short(facts[name].id) for name in self._kinds}
         return cut_topic
@@ -179,6 +181,7 @@ class Pump(threading.Thread):
         for lane in self.lanes.values():
             lane.abandon()
         self.lanes = {}
+        self._measure()
         for close in (cut_log.close, lambda: consumer.close(autocommit=False)):
             try:
                 close()
@@ -205,9 +208,9 @@ class Pump(threading.Thread):
             busy = self._turn(cut_log) or bool(taken)
             self._keep_budget()
             now = clock.monotonic()
-            if now - looked >= LOOK_SECONDS and self.lanes:
+            if now - looked >= LOOK_SECONDS:
                 looked = now
-                for tp, (_, end) in bounds(consumer, self.lanes).items():
+                for tp, (_, end) in bounds(consumer, self.lanes).items() if self.lanes else ():
                     self.lanes[tp].look(end, begin)
                 self._measure()
             for lane in self.lanes.values():

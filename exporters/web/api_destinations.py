@@ -22,11 +22,11 @@ from exporters.web.gate import person_of
 from pipeline.errors import ConfigError, RequestError, Unavailable
 
 Name = Annotated[str, Path(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]*$", description="a-z, 0-9 and -")]
-State = Literal["delivering", "pausing", "paused", "failing", "needs attention", "nobody delivers"]
+State = Literal["delivering", "pausing", "paused", "failing", "needs attention", "rebalancing", "nobody delivers"]
 
 
 class Delivery(msgspec.Struct):
-    """One destination and how far it is.  Instants UTC ms, 0: never; `delivered` of a partition is the offset before which everything is there."""
+    """One destination and how far it is.  Instants UTC ms, 0: never; `delivered` of a partition is the offset before which everything is there; both lags are null while a partition is with no process."""
 
     name: str
     place: str
@@ -35,8 +35,8 @@ class Delivery(msgspec.Struct):
     since: int
     problem: str
     paused_by: str
-    lag_records: int
-    lag_seconds: float
+    lag_records: int | None
+    lag_seconds: float | None
     lost_records: int
     last_object: str
     stored_at: int

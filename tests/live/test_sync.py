@@ -16,8 +16,9 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from exporters.sync import desk as desk_module
 from exporters.sync import lane, notices, verify
-from exporters.sync.desk import following
+from exporters.sync.desk import State, following
 from exporters.sync.kafka import Gone, read_range
 from exporters.sync.steps import Step
 from tests.exporters.sync.test_verify import Writer, sign_in
@@ -106,16 +107,19 @@ def test_deaths_at_every_step_and_a_sleeper_that_wakes_change_nothing(servers, t
 
 
 class Listener:
-    """A webhook's far side: keeps what is posted, and refuses the first post of each kind with 503."""
+    """A webhook's far side: keeps what is posted, refuses the first post with 503, and answers none that comes before `answers` is set."""
 
     def __init__(self) -> None:
         self.posts, self.attempts = [], 0
+        self.answers = threading.Event()
+        self.answers.set()
         listener = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 listener.attempts += 1
+                listener.answers.wait()
                 busy = listener.attempts == 1
                 if not busy:
                     listener.posts.append((json.loads(body), self.headers["X-Activity-Signature"], body))
@@ -176,6 +180,47 @@ def test_an_episode_of_a_quiet_delivery_is_over_when_its_manifest_is_there(serve
         in_the_way.unlink()
         eventually(lambda: summary_of(servers, syncing).state == "delivering", look=syncing.look)
         assert summary_of(servers, syncing).last_object == ""
+
+
+def test_a_webhook_that_does_not_answer_holds_nothing_else_up(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(lane, "REFUSED_SECONDS", 0.5)
+    monkeypatch.setattr(notices, "POST_SECONDS", 60.0)
+    in_the_way = tmp_path / "out"
+    in_the_way.write_text("a file where the directory should be")
+    with Listener() as listener:
+        listener.answers.clear()
+        hook = {"url": listener.url}
+        with servers.sync("slow", in_the_way, webhook=hook) as syncing, following(syncing.settings) as desk:
+            eventually(lambda: listener.attempts, look=syncing.look)
+            (asked,) = desk.states("slow")
+            eventually(lambda: desk.states("slow")[0].at > asked.at, look=syncing.look)
+            assert listener.attempts == 1
+            listener.answers.set()
+
+
+def test_who_delivers_is_said_after_a_stop_and_after_a_death(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(desk_module, "SILENT_MS", 6_000)
+    target = {"target": str(tmp_path), **QUICK}
+    (servers.data / "activity.toml").write_text(
+        "session_timeout_seconds = 15\n[destinations.followed]\n"
+        + "\n".join(f"{k} = {json.dumps(v)}" for k, v in target.items())
+    )
+    with servers.sync("followed", tmp_path) as syncing, following(syncing.settings) as desk:
+        eventually(lambda: summary_of(servers, syncing).lag_records == 0, look=syncing.look)
+        desk.tell("followed", State(1, "dead for long", []))
+    assert summary_of(servers, syncing).state == "nobody delivers"
+    process = servers.process("none", "1")
+    eventually(lambda: summary_of(servers, syncing).lag_records == 0)
+    process.kill()
+    process.wait()
+    with servers.sync("followed", tmp_path) as syncing:
+        waits = eventually(lambda: (s := summary_of(servers, syncing)).state == "rebalancing" and s, look=syncing.look)
+        assert waits.lag_records is None
+        assert waits.problem.startswith(f"{len(servers.ends(SIGN_INS))} of {len(servers.ends(SIGN_INS))} partitions")
+        eventually(lambda: summary_of(servers, syncing).lag_records == 0, look=syncing.look)
+        with following(syncing.settings) as desk:
+            assert "followed/dead for long" not in desk._states
+    (servers.data / "activity.toml").unlink()
 
 
 def summary_of(servers, syncing):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, Desk, Episode, Paused, State
+from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, SILENT_MS, Desk, Episode, LaneState, Paused, State
 from exporters.sync.destinations import configured, parse
 from exporters.sync.notices import payload, signature
 from pipeline import clock, settings
@@ -124,6 +124,30 @@ def test_a_delivery_is_paused_once_everybody_who_is_alive_rests():
     assert say("state/a/two", state("two", resting=0)) == "pausing"
     assert say("state/a/two", state("two", at=5, resting=0)) == "paused", "one that fell silent is not waited for"
     assert say("paused/a", Paused(6)) == "pausing", "it rests under the pause before"
+
+
+def test_how_far_a_delivery_is_is_not_known_while_a_partition_is_with_no_process():
+    desk, destination = (
+        Desk(settings.Settings(kafka="nowhere:1", session_timeout_seconds=30)),
+        parse("a", {"target": "/tmp/a"}),
+    )
+
+    def say(member: str, *held: int, at: int = 0) -> tuple:
+        lanes = [LaneState("t", n, delivered=7, end=9, waiting_since=clock.now_ms() - 5000) for n in held]
+        state = State(at or clock.now_ms(), member, lanes, partitions=3)
+        desk._states[f"a/{member}"] = state
+        found = desk.summary("a", destination)
+        return found.state, found.lag_records, found.lag_seconds and round(found.lag_seconds), found.problem
+
+    def waits(count: int) -> str:
+        return f"{count} of 3 partitions are with no process yet; after a crash that takes up to 30 s"
+
+    nothing = desk.summary("a", destination)
+    assert (nothing.state, nothing.lag_records, nothing.lag_seconds) == ("nobody delivers", None, None)
+    assert say("one") == ("rebalancing", None, None, waits(3))
+    assert say("one", 0) == ("rebalancing", None, None, waits(2))
+    assert say("two", 1, 2) == ("delivering", 6, 5, "")
+    assert say("two", 1, 2, at=clock.now_ms() - SILENT_MS - 1) == ("rebalancing", None, None, waits(2))
 
 
 class TestEpisodes:

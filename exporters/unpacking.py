@@ -13,6 +13,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import CorruptRecordError
 
+from pipeline.unpacking import unpacked
+
 
 def quick(consumer: Any) -> Any:
     """The same `KafkaConsumer`, for one that reads uncommitted records, too, and has no deserializers.  Its records have neither checksum nor sizes."""
@@ -46,4 +48,5 @@ class Records(Fetcher.PartitionRecords):  # type: ignore[misc]
 def _records(batch: Any) -> Any:
     if batch.is_control_batch:  # the end of a transaction is nobody's record
         return ()
-    return DefaultRecordBatch(bytes(batch._buffer))  # noqa: SLF001
+    raw = bytes(batch._buffer)  # noqa: SLF001
+    return unpacked(DefaultRecordBatch(raw), lambda: raw)

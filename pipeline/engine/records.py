@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from aiokafka import errors
 from aiokafka.consumer import fetcher
+from aiokafka.record.memory_records import MemoryRecords
+
+from pipeline.unpacking import batch_at, unpacked
 
 _SLOW = fetcher.FetchResult.getall
 
@@ -13,6 +17,18 @@ _SLOW = fetcher.FetchResult.getall
 def install() -> None:
     """Once per process.  Only reads without a record limit and without transactions take the short way."""
     fetcher.FetchResult.getall = _getall
+    fetcher.MemoryRecords = Answer
+
+
+class Answer(MemoryRecords):
+    """What a broker answered, with its bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
+
+    def bytes_of(self, batch: Any) -> bytes:
+        return batch_at(self.data, batch.base_offset)
 
 
 def _getall(self: Any, max_records: int | None = None) -> list[Any]:
@@ -29,7 +45,7 @@ def _getall(self: Any, max_records: int | None = None) -> list[Any]:
         if partition._check_crcs and not batch.validate_crc():
             raise errors.CorruptRecordException(f"Invalid CRC - {tp}")
         if not batch.is_control_batch:
-            records = list(batch)
+            records = unpacked(batch, partial(batches.bytes_of, batch))
             # A fetch answers with whole batches: the first may begin before the position.
             if records and records[0].offset < position:
                 records = [r for r in records if r.offset >= position]

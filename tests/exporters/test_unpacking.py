@@ -15,6 +15,7 @@ from kafka.record.memory_records import MemoryRecords
 from kafka.record.util import calc_crc32c
 
 from exporters.unpacking import Records
+from tests.pipeline.engine.test_records import odd
 
 TP = TopicPartition("events", 3)
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
@@ -89,6 +90,17 @@ def test_snappy_which_the_client_itself_does_not_know_is_read():
     found, expected = (taken(Records, bytes(data), 1_000, [None]) for data in (checked(packed), plain))
     assert found == expected
     assert len(found[0]) == 13
+
+
+@pytest.mark.parametrize("codec", [NONE, GZIP, LZ4, ZSTD])
+def test_a_record_is_read_whatever_its_headers_are_called(codec):
+    data = batch(random.Random(3), 1_000, NONE) + odd(1_040, codec) + batch(random.Random(4), 1_080, NONE)
+    found, _, _ = taken(Records, data, 1_000, [None])
+    names = {r[3]: [name for name, _ in r[8]] for r in found[:-1]}
+    assert [names[n] for n in range(1_040, 1_044)] == [
+        ["plain", "none"], ["s\ufffdden", "none"], ["\ufffd", "none"], ["ende", "none"]
+    ]  # fmt: skip
+    assert len(names) == 12 + 4 + 12
 
 
 def test_a_broken_batch_is_noticed():

@@ -26,6 +26,7 @@ from pipeline.intake.ingest import MARK_LINES
 from pipeline.intake.marks import marks
 from pipeline.intake.records import read
 from tests.live.system import System, eventually
+from tests.pipeline.engine.test_records import Odd
 from tests.streams import Line
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("intake")]
@@ -146,7 +147,7 @@ def test_a_large_line_is_a_reject_and_a_huge_one_is_skipped_and_said(system, tmp
 
 
 def test_nothing_that_kafka_takes_stops_the_worker_or_the_service(system):
-    """The broker limits what is packed: a record may be larger than any reject, have headers without values, and texts without an end."""
+    """The broker limits what is packed: a record may be larger than any reject, have headers without values or with names that are no text, and texts without an end."""
     before, known = counted(system), ids(system)
     endless = b"{" * 33 + b'"' + b'\\"' * 131_000
     records = [
@@ -164,9 +165,13 @@ def test_nothing_that_kafka_takes_stops_the_worker_or_the_service(system):
                 await gateway.send_and_wait("activity.connections", key=key, value=value, headers=headers, partition=0)
 
     asyncio.run(send())
-    assert counted(system) - before == refused(["too_large", "too_large", "not_json", "too_deep"]) + Counter(applied=1)
+    named = [(Odd("\xfcber"), b"1")]
+    for value in (b"odd", GOOD % b"named-oddly"):
+        system.producer.send("activity.connections", value, key=b"k", headers=named, partition=0).get()
+    reasons = ["too_large", "too_large", "not_json", "too_deep", "not_json"]
+    assert counted(system) - before == refused(reasons) + Counter(applied=2)
     new = [r for r in listed(system)["rejects"] if r["id"] not in known]
-    assert sorted(r["bytes"] for r in new) == [7, len(endless), 1 << 20, 3 << 20]
+    assert sorted(r["bytes"] for r in new) == [3, 7, len(endless), 1 << 20, 3 << 20]
     run, _ = system.report(**{"kind": "active", "from": "2026-03-27", "to": "2026-03-28"})
     assert run["state"] == "ready"
 

@@ -13,7 +13,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import CorruptRecordError
 
-from pipeline.unpacking import unpacked
+from pipeline.unpacking import forgiving
 
 
 def quick(consumer: Any) -> Any:
@@ -33,7 +33,7 @@ class Records(Fetcher.PartitionRecords):  # type: ignore[misc]
             new = batch.magic == 2
             if new:
                 self.leader_epoch = batch.leader_epoch
-            for record in _records(batch) if new else batch:
+            for record in self._records(batch) if new else batch:
                 self.next_fetch_offset = record.offset + 1
                 yield ConsumerRecord(
                     topic, partition, self.leader_epoch, record.offset, record.timestamp, record.timestamp_type,
@@ -44,9 +44,11 @@ class Records(Fetcher.PartitionRecords):  # type: ignore[misc]
                 self.next_fetch_offset = batch.next_offset
         self.drain()
 
-
-def _records(batch: Any) -> Any:
-    if batch.is_control_batch:  # the end of a transaction is nobody's record
-        return ()
-    raw = bytes(batch._buffer)  # noqa: SLF001
-    return unpacked(DefaultRecordBatch(raw), lambda: raw)
+    def _records(self, batch: Any) -> Iterator[Any]:
+        """One by one: all of a batch at once would be held beside what was taken of it."""
+        if batch.is_control_batch:  # the end of a transaction is nobody's record
+            return
+        try:
+            yield from DefaultRecordBatch(bytes(batch._buffer))  # noqa: SLF001
+        except UnicodeDecodeError:
+            yield from (r for r in forgiving(bytes(batch._buffer)) if r.offset >= self.next_fetch_offset)  # noqa: SLF001

@@ -5,7 +5,6 @@ Kafka stores names of headers as bytes and asks nothing of them; both clients ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiokafka.record.default_records import _DefaultRecordBatchPy
@@ -13,15 +12,12 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 _LENGTH, _OVERHEAD = slice(8, 12), 12  # of a batch: where its length stands, and what that does not count
 
 
-def unpacked(batch: Iterable[Any], raw: Callable[[], bytes]) -> list[Any]:
-    """A batch's records; `raw` gives its bytes, if they are needed.  Of a name that is no UTF-8, what can be read."""
-    try:
-        return list(batch)
-    except UnicodeDecodeError:
-        slow = _DefaultRecordBatchPy(raw())
-        slow._maybe_uncompress()  # noqa: SLF001 - the client's own reader, over bytes that forgive
-        slow._buffer = _Forgiving(slow._buffer)  # noqa: SLF001
-        return list(slow)
+def forgiving(batch: bytes) -> list[Any]:
+    """The records of a batch in which a reader met UnicodeDecodeError: of the names, what can be read; all else as it is."""
+    reader = _DefaultRecordBatchPy(batch)
+    reader._maybe_uncompress()  # noqa: SLF001 - the client's own, over bytes that forgive
+    reader._buffer = _Forgiving(reader._buffer)  # noqa: SLF001
+    return list(reader)
 
 
 def batch_at(answer: bytes, base_offset: int) -> bytes:

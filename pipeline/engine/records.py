@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from aiokafka import errors
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 
-from pipeline.unpacking import batch_at, unpacked
+from pipeline.unpacking import batch_at, forgiving
 
 _SLOW = fetcher.FetchResult.getall
 
@@ -27,9 +26,6 @@ class Answer(MemoryRecords):
         super().__init__(data)
         self.data = data
 
-    def bytes_of(self, batch: Any) -> bytes:
-        return batch_at(self.data, batch.base_offset)
-
 
 def _getall(self: Any, max_records: int | None = None) -> list[Any]:
     tp, partition = self._topic_partition, self._partition_records
@@ -45,7 +41,10 @@ def _getall(self: Any, max_records: int | None = None) -> list[Any]:
         if partition._check_crcs and not batch.validate_crc():
             raise errors.CorruptRecordException(f"Invalid CRC - {tp}")
         if not batch.is_control_batch:
-            records = unpacked(batch, partial(batches.bytes_of, batch))
+            try:
+                records = list(batch)
+            except UnicodeDecodeError:
+                records = forgiving(batch_at(batches.data, batch.base_offset))
             # A fetch answers with whole batches: the first may begin before the position.
             if records and records[0].offset < position:
                 records = [r for r in records if r.offset >= position]

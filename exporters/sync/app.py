@@ -30,6 +30,8 @@ from pipeline.settings import Settings
 log = logs.logger("sync")
 
 LOOK_SECONDS = 1.0
+# With Kafka away a last word is not waited for longer than this; silence says the same.
+LEAVE_SECONDS = 3.0
 # How often a process says how far it is: sooner if something happened.
 TELL_MS, TELL_IDLE_MS = 2_000, 5_000
 
@@ -116,7 +118,9 @@ class House:
             pump.join(20)
         for aide in self._aides:
             aide.join(10)
-        self._leave()
+        leaving = threading.Thread(target=self._leave, name="leaving", daemon=True)
+        leaving.start()
+        leaving.join(LEAVE_SECONDS)
         self._desk.journal.stop()
 
     def _again_and_again(self, turn: Callable[[], None]) -> None:
@@ -132,10 +136,10 @@ class House:
             self._problem = error
 
     def _leave(self) -> None:
-        """Say that nobody is here any more; if that cannot be said, our silence will."""
+        """Say that nobody is here any more."""
         try:
-            for name in list(self._told):
-                self._desk.leave(name, self._member)
+            for name, pump in self._pumps.items():
+                self._desk.leave(name, self._state(pump))
         except Unavailable as problem:
             log.debug("could not say goodbye", problem=str(problem))
 
@@ -164,8 +168,8 @@ class House:
                 if pump.is_alive():
                     continue  # what it has begun ends first; the others are not kept waiting
                 del self._pumps[name], self._notices[name]
-                if self._told.pop(name, None) is not None:
-                    self._desk.leave(name, self._member)
+                self._told.pop(name, None)
+                self._desk.leave(name, self._state(pump))
         share = self._settings.sync_memory_bytes // max(1, len(wanted))
         for pump in self._pumps.values():
             pump.memory_bytes = share
@@ -194,12 +198,23 @@ class House:
         log.info("delivering", destination=name, to=destination.target.place)
         return pump
 
+    def _state(self, pump: Pump, resting: int = 0) -> State:
+        return State(
+            at=clock.now_ms(),
+            member=self._member,
+            lanes=pump.lane_states,
+            last_object=pump.last_object,
+            stored_at=pump.stored_at,
+            resting=resting,
+            partitions=pump.partitions,
+            place=pump.destination.target.place,
+        )
+
     def _tell(self, name: str, pump: Pump, *, resting: int) -> None:
-        now, before = clock.now_ms(), self._told.get(name)
-        state = State(now, self._member, pump.lane_states, pump.last_object, pump.stored_at, resting, pump.partitions)
+        state, before = self._state(pump, resting), self._told.get(name)
         if before is not None:
             changed = msgspec.structs.replace(state, at=before.at) != before
-            if now - before.at < (TELL_MS if changed else TELL_IDLE_MS):
+            if state.at - before.at < (TELL_MS if changed else TELL_IDLE_MS):
                 return
         self._desk.tell(name, state)
         self._told[name] = state

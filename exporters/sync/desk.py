@@ -27,7 +27,6 @@ from pipeline.settings import Settings
 
 # A process that has said nothing for this long is gone.
 SILENT_MS = 20_000
-DEAD_MS = 24 * 3_600_000
 
 
 class Paused(msgspec.Struct, frozen=True):
@@ -69,6 +68,7 @@ class State(msgspec.Struct, frozen=True):
     stored_at: int = 0
     resting: int = 0  # `since` of the pause under which it has finished what it had begun; 0: of none
     partitions: int = 0  # how many there are in all, whoever holds them
+    place: str = ""  # where the last object lies
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -225,22 +225,28 @@ class Desk:
         """How far one process is with a destination.  Raises Unavailable."""
         self.journal.write(f"state/{name}/{state.member}", msgspec.json.encode(state))
 
-    def leave(self, name: str, member: str) -> None:
-        """The process no longer delivers it.  Raises Unavailable."""
-        self.journal.write(f"state/{name}/{member}", None)
+    def leave(self, name: str, state: State) -> None:
+        """The process no longer delivers it: it is not waited for, and what it stored stays known.  Raises Unavailable."""
+        self.tell(name, msgspec.structs.replace(state, at=0, lanes=[]))
 
     def bury(self) -> None:
-        """Take away what processes said that died long ago, so that the topic does not grow with every crash.  Raises Unavailable."""
+        """Take away what the silent said, but for the newest object of each destination: the topic does not grow with every death.  Raises Unavailable."""
+        alive = clock.now_ms() - SILENT_MS
         with self.journal.changed:
-            dead = [key for key, state in self._states.items() if state.at < clock.now_ms() - DEAD_MS]
-        for key in dead:
-            self.journal.write(f"state/{key}", None)
+            states = dict(self._states)
+        newest = {key.partition("/")[0]: key for key, _ in sorted(states.items(), key=lambda s: s[1].stored_at)}
+        for key in states.keys() - newest.values():
+            if states[key].at < alive:
+                self.journal.write(f"state/{key}", None)
 
     def states(self, name: str) -> list[State]:
         """Of the processes that are alive."""
         alive = clock.now_ms() - SILENT_MS
+        return [s for s in self._said(name) if s.at >= alive]
+
+    def _said(self, name: str) -> list[State]:
         with self.journal.changed:
-            return [s for k, s in self._states.items() if k.startswith(f"{name}/") and s.at >= alive]
+            return [s for k, s in self._states.items() if k.startswith(f"{name}/")]
 
     def summary(self, name: str, destination: Destination) -> Summary:
         newest: dict[tuple[str, int], tuple[int, LaneState]] = {}
@@ -271,7 +277,8 @@ class Desk:
         else:
             said, since = "delivering", 0
         waiting = max([0.0, *((clock.now_ms() - x.waiting_since) / 1000 for x in lanes if x.waiting_since)])
-        last = max(states, key=lambda s: s.stored_at, default=None)
+        stored = [s for s in self._said(name) if s.place == destination.target.place]
+        last = max(stored, key=lambda s: s.stored_at, default=None)
         return Summary(
             name=name,
             place=destination.target.place,

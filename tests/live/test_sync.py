@@ -200,6 +200,7 @@ def test_a_webhook_that_does_not_answer_holds_nothing_else_up(servers, tmp_path,
 
 def test_who_delivers_is_said_after_a_stop_and_after_a_death(servers, tmp_path, monkeypatch):
     monkeypatch.setattr(desk_module, "SILENT_MS", 6_000)
+    servers.produce(servers.stream.lines(100))
     target = {"target": str(tmp_path), **QUICK}
     (servers.data / "activity.toml").write_text(
         "session_timeout_seconds = 15\n[destinations.followed]\n"
@@ -208,7 +209,8 @@ def test_who_delivers_is_said_after_a_stop_and_after_a_death(servers, tmp_path, 
     with servers.sync("followed", tmp_path) as syncing, following(syncing.settings) as desk:
         eventually(lambda: summary_of(servers, syncing).lag_records == 0, look=syncing.look)
         desk.tell("followed", State(1, "dead for long", []))
-    assert summary_of(servers, syncing).state == "nobody delivers"
+    stopped = summary_of(servers, syncing)
+    assert (stopped.state, bool(stopped.last_object)) == ("nobody delivers", True)
     process = servers.process("none", "1")
     eventually(lambda: summary_of(servers, syncing).lag_records == 0)
     process.kill()
@@ -216,6 +218,7 @@ def test_who_delivers_is_said_after_a_stop_and_after_a_death(servers, tmp_path, 
     with servers.sync("followed", tmp_path) as syncing:
         waits = eventually(lambda: (s := summary_of(servers, syncing)).state == "rebalancing" and s, look=syncing.look)
         assert waits.lag_records is None
+        assert waits.last_object
         assert waits.problem.startswith(f"{len(servers.ends(SIGN_INS))} of {len(servers.ends(SIGN_INS))} partitions")
         eventually(lambda: summary_of(servers, syncing).lag_records == 0, look=syncing.look)
         with following(syncing.settings) as desk:

@@ -30,6 +30,8 @@ from pipeline.settings import Settings
 log = logs.logger("sync")
 
 LOOK_SECONDS = 1.0
+# For all destinations together; a pump that waits for Kafka longer has nothing that it could finish.
+STOP_SECONDS = 20.0
 # With Kafka away a last word is not waited for longer than this; silence says the same.
 LEAVE_SECONDS = 3.0
 # How often a process says how far it is: sooner if something happened.
@@ -112,12 +114,11 @@ class House:
 
     def stop(self) -> None:
         self._stopping.set()
-        for pump in list(self._pumps.values()):
+        pumps, deadline = list(self._pumps.values()), clock.monotonic() + STOP_SECONDS
+        for pump in pumps:
             pump.stop()
-        for pump in list(self._pumps.values()):
-            pump.join(20)
-        for aide in self._aides:
-            aide.join(10)
+        for thread in (*pumps, *self._aides):
+            thread.join(max(0.0, deadline - clock.monotonic()))
         leaving = threading.Thread(target=self._leave, name="leaving", daemon=True)
         leaving.start()
         leaving.join(LEAVE_SECONDS)

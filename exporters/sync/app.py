@@ -164,7 +164,7 @@ class House:
         """A pump for each destination as it is wanted now."""
         wanted = self._desk.destinations()
         for name, pump in list(self._pumps.items()):
-            if wanted.get(name) != pump.destination:
+            if pump.stopping or wanted.get(name) != pump.destination:
                 pump.stop()
                 if pump.is_alive():
                     continue  # what it has begun ends first; the others are not kept waiting

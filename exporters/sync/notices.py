@@ -83,7 +83,7 @@ def post(webhook: Webhook, body: bytes) -> None:
         answer = httpx.post(webhook.url, content=body, headers=headers, timeout=POST_SECONDS)
     except httpx.HTTPError as error:
         raise Unavailable(f"the webhook does not answer ({type(error).__name__})") from None
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):  # a host with an empty or endless part is found when it is asked for
         raise Refused("the webhook's url cannot be used; correct it") from None
     if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
         raise Unavailable(f"the webhook answers {answer.status_code}")

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, SILENT_MS, Desk, Episode, LaneState, Paused, State
-from exporters.sync.destinations import configured, parse
-from exporters.sync.notices import payload, signature
+from exporters.sync.destinations import Webhook, configured, parse
+from exporters.sync.notices import payload, post, signature
 from pipeline import clock, settings
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Refused
 
 
 def load(tmp_path, text: str):
@@ -148,6 +148,12 @@ def test_how_far_a_delivery_is_is_not_known_while_a_partition_is_with_no_process
     assert say("one", 0) == ("rebalancing", None, None, waits(2))
     assert say("two", 1, 2) == ("delivering", 6, 5, "")
     assert say("two", 1, 2, at=clock.now_ms() - SILENT_MS - 1) == ("rebalancing", None, None, waits(2))
+
+
+@pytest.mark.parametrize("host", ["hooks..example.com", "a" * 64 + ".example.com"])
+def test_a_webhook_whose_host_can_be_none_is_refused(host):
+    with pytest.raises(Refused, match="correct it"):
+        post(Webhook(url=f"https://{host}/x"), b"{}")
 
 
 class TestEpisodes:

@@ -16,8 +16,8 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from exporters.sync import app, lane, notices, verify
 from exporters.sync import desk as desk_module
-from exporters.sync import lane, notices, verify
 from exporters.sync.desk import State, following
 from exporters.sync.kafka import Gone, read_range
 from exporters.sync.steps import Step
@@ -224,6 +224,28 @@ def test_who_delivers_is_said_after_a_stop_and_after_a_death(servers, tmp_path, 
         with following(syncing.settings) as desk:
             assert "followed/dead for long" not in desk._states
     (servers.data / "activity.toml").unlink()
+
+
+def test_a_destination_that_is_made_again_while_it_ends_is_delivered_on(servers, tmp_path):
+    content = {"target": str(tmp_path), **QUICK}
+    servers.produce(servers.stream.lines(100))
+    house = app.House(servers.settings)
+    house.start()
+    try:
+        with following(servers.settings) as desk:
+            desk.put("again", content)
+            eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=house.look)
+            first = house._pumps["again"]
+            desk.remove("again")
+            eventually(lambda: first.stopping, look=house.look)
+            desk.put("again", content)
+            first.join()
+            servers.produce(servers.stream.lines(100))
+            eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=house.look)
+            desk.remove("again")
+    finally:
+        house.stop()
+    same(servers, tmp_path)
 
 
 def summary_of(servers, syncing):

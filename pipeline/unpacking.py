@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 
-_LENGTH, _OVERHEAD = slice(8, 12), 12  # of a batch: where its length stands, and what that does not count
+_OVERHEAD = 12  # a batch begins with its offset and its length, which counts neither
 
 
 def forgiving(batch: bytes) -> list[Any]:
@@ -22,10 +22,12 @@ def forgiving(batch: bytes) -> list[Any]:
 
 def batch_at(answer: bytes, base_offset: int) -> bytes:
     """The bytes of one batch in what a broker answered."""
-    at = 0
-    while int.from_bytes(answer[at : at + 8], "big", signed=True) != base_offset:
-        at += _OVERHEAD + int.from_bytes(answer[at:][_LENGTH], "big")
-    return answer[at : at + _OVERHEAD + int.from_bytes(answer[at:][_LENGTH], "big")]
+    at, wanted = 0, base_offset.to_bytes(8, "big", signed=True)
+    while True:
+        end = at + _OVERHEAD + int.from_bytes(answer[at + 8 : at + _OVERHEAD], "big")
+        if answer[at : at + 8] == wanted:
+            return answer[at:end]
+        at = end
 
 
 class _Forgiving(bytearray):

@@ -139,7 +139,7 @@ class House:
     def _leave(self) -> None:
         """Say that nobody is here any more."""
         try:
-            for name, pump in self._pumps.items():
+            for name, pump in list(self._pumps.items()):
                 self._desk.leave(name, self._state(pump))
         except Unavailable as problem:
             log.debug("could not say goodbye", problem=str(problem))

@@ -270,8 +270,9 @@ class Desk:
             said, since = ("needs attention" if wrong.type == REQUIRES_ATTENTION else "failing"), wrong.since
         elif not known:
             said, since = "rebalancing", 0
+            unheld = f"{there - len(lanes)} of {there}" if there else "all"
             problem = problem or (
-                f"{there - len(lanes)} of {there} partitions are with no process yet; "
+                f"{unheld} partitions are with no process yet; "
                 f"after a crash that takes up to {self._settings.session_timeout_seconds:.0f} s"
             )
         else:

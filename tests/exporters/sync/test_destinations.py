@@ -144,6 +144,8 @@ def test_how_far_a_delivery_is_is_not_known_while_a_partition_is_with_no_process
 
     nothing = desk.summary("a", destination)
     assert (nothing.state, nothing.lag_records, nothing.lag_seconds) == ("nobody delivers", None, None)
+    desk._states["a/new"] = State(clock.now_ms(), "new", [])  # it does not know the topics yet
+    assert desk.summary("a", destination).problem.startswith("all partitions are with no process yet")
     assert say("one") == ("rebalancing", None, None, waits(3))
     assert say("one", 0) == ("rebalancing", None, None, waits(2))
     assert say("two", 1, 2) == ("delivering", 6, 5, "")

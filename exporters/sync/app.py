@@ -164,13 +164,12 @@ class House:
         """A pump for each destination as it is wanted now."""
         wanted = self._desk.destinations()
         for name, pump in list(self._pumps.items()):
-            if pump.stopping or wanted.get(name) != pump.destination:
+            if wanted.get(name) != pump.destination:
                 pump.stop()
-                if pump.is_alive():
-                    continue  # what it has begun ends first; the others are not kept waiting
+                pump.join(20)
                 del self._pumps[name], self._notices[name]
-                self._told.pop(name, None)
-                self._desk.leave(name, self._state(pump))
+                if self._told.pop(name, None) is not None:
+                    self._desk.leave(name, self._state(pump))
         share = self._settings.sync_memory_bytes // max(1, len(wanted))
         for pump in self._pumps.values():
             pump.memory_bytes = share

@@ -118,11 +118,6 @@ class Pump(threading.Thread):
         """Whether a pause has come into force: nothing more is delivered until it is over."""
         return bool(self.paused) and all(lane.resting for lane in list(self.lanes.values()))
 
-    @property
-    def stopping(self) -> bool:
-        """Whether it was told to end; there is no way back."""
-        return self._stopping.is_set()
-
     def stop(self) -> None:
         self._stopping.set()
 

@@ -237,7 +237,7 @@ def test_a_destination_that_is_made_again_while_it_ends_is_delivered_on(servers,
             eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=house.look)
             first = house._pumps["again"]
             desk.remove("again")
-            eventually(lambda: first.stopping, look=house.look)
+            eventually(first._stopping.is_set, look=house.look)
             desk.put("again", content)
             first.join()
             servers.produce(servers.stream.lines(100))

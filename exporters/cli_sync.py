@@ -213,10 +213,14 @@ def verify(
             advance(percent - shown[0])
             shown[0] = percent
 
+        verification = None
         try:
             place = delivered(where, known, endpoint=endpoint_url, region=region, keys=keys)
-            found = verifier.Verifier(place, since=hours[0], until=hours[1], advance=told).run()
+            verification = verifier.Verifier(place, since=hours[0], until=hours[1], advance=told)
+            found = verification.run()
         except verifier.Unreadable as error:
+            for line in verifier.problems_of(verification.found) if verification is not None else ():
+                console.stdout.print(line, markup=False)
             raise Unavailable(str(error)) from None
     if as_json:
         console.stdout.print_json(json.dumps({"ok": found.ok, **dataclasses.asdict(found)}))

@@ -102,7 +102,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, tag="manifest", 
 
 
 class Marker(msgspec.Struct, frozen=True, tag="marker", tag_field="record"):
-    """Something that explains a silence: started, paused, resumed, stopped, configured."""
+    """Something that explains a silence: started, paused, resumed, stopped, finished (nothing more is to come), configured."""
 
     what: str
     at: int

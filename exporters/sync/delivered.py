@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from exporters.sinks import sink
 from exporters.sinks.opening import open_sink
 from exporters.sinks.target import BucketTarget, of_url
+from exporters.sync import verify
 from exporters.sync.destinations import Destination
-from exporters.sync.verify import Directory, Place, Unreadable
-from pipeline.errors import RequestError, Unavailable
+from exporters.sync.verify import Directory, Place
+from pipeline.errors import Refused, RequestError, Unavailable
 
 
 class Delivered:
@@ -22,14 +24,16 @@ class Delivered:
         self.name = target.place
         self._sink = open_sink(target)
 
-    def keys(self) -> Iterator[tuple[str, int]]:
-        return ((found.key, found.size) for found in self._sink.objects())
+    def keys(self) -> Iterator[str]:
+        return (found.key for found in self._sink.objects())
 
     def read(self, key: str) -> Iterator[bytes]:
         try:
             yield from self._sink.read(key)
-        except Unavailable as away:
-            raise Unreadable(str(away)) from None
+        except sink.Missing:
+            raise verify.Missing(f"{key} is missing") from None
+        except (Unavailable, Refused) as problem:
+            raise verify.Broken(f"{key} cannot be read: {problem}") from None
 
 
 def delivered(

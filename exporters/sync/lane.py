@@ -255,11 +255,11 @@ class Lane:
         done = isinstance(self._effect, cuts.Next) and not self._markers and not self._manifest_due(None)
         return self._paused and (done or self.problem is not None)
 
-    def stop(self) -> None:
+    def stop(self, why: str = "stopped") -> None:
         """Deliver what is here, say so, and be done."""
         if not self._stopping:
             self._stopping = True
-            self._markers.append(Marker("stopped", clock.now_ms()))
+            self._markers.append(Marker(why, clock.now_ms()))
 
     def close(self) -> None:
         """Let go at once; whatever is under way is finished, or found, by the next owner."""
@@ -455,7 +455,7 @@ class Lane:
     def _propose(self, first: int) -> Any:
         """The next record for the log of cuts, or Ellipsis while there is nothing to say."""
         if self._exhausted(first):
-            self.stop()
+            self.stop("finished")
         if self._markers:
             return self._markers.pop(0)
         # One that begins elsewhere is of a range that somebody else has cut meanwhile.

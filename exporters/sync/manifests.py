@@ -27,6 +27,7 @@ def document(account: Account, place: Place, destination: str, topic: str) -> Do
         "version": VERSION,
         "destination": destination,
         "kind": place.kind,
+        **({"backfill": place.folder.split("/")[1]} if place.folder else {}),
         "topic": topic,
         "stream": place.stream,
         "partition": place.partition,

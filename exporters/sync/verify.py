@@ -4,8 +4,8 @@ This file is complete in itself: the standard library, and boto3 for buckets (zs
 
 Manifests account for every offset of the source: objects, duplicates, rejects, offsets without a record.  Verified is that they follow one another
 without gap or overlap from where the delivery began and in every partition as far as in the others, that every object they name is there with one of
-the hashes they name and as many lines, that the counts of each stretch add up to its length, and that nothing else lies among the objects.  Memory does
-not grow with the bucket.
+the hashes they name and as many lines, that the counts of each stretch add up to its length, that nothing else lies among the objects, and that a
+backfill came to its end.  Memory does not grow with the bucket.
 """
 
 from __future__ import annotations
@@ -13,26 +13,33 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
 import sqlite3
 import sys
 import threading
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 CHUNK = 1 << 20
 READERS = 8
 PAUSES = (0.0, 2.0)  # seconds before an object is read a second and a third time
+GIVE_UP = 20  # so many reads in a row that came to nothing are the place's fault, not the objects'
+VERSION = 1  # of manifests
+MANIFEST_BYTES = 64 << 20  # far more than one has
 # A few bytes of zstd may say a block of 128 KiB: what so many come to can be held by every reader, and so can their window.
 ZSTD_BYTES, ZSTD_WINDOW = 256, 8 << 20
 PARTITIONS = 100_000  # more than names have room for
 LISTED = 200  # so many problems are kept in words; all are counted
+FINISHED = "finished"  # the last word of a chain that has an end
+BAD = -1  # lines of what cannot be unpacked
 COUNTS = ("events", "rejects", "duplicates", "filtered", "gaps")
 T = TypeVar("T")
 
@@ -41,7 +48,7 @@ _NAME_BEGIN = r"(?P<stream>[0-9a-f]{8})-(?P<partition>\d{5})-(?P<first>\d{20})"
 _NAME = rf"{_NAME_BEGIN}-(?P<last>\d{{20}})"
 MANIFEST = re.compile(rf"(?P<root>.*?)manifests/(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}\.json")
 OBJECT = re.compile(
-    rf"(?P<root>.*?)(?P<errors>errors/)?(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}(-[0-9a-f]{{8}})?\.ndjson(\.gz|\.zst)?"
+    rf"(?P<root>.*?)(?P<errors>errors/(?=.*-[0-9a-f]{{8}}\.ndjson))?(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}(-[0-9a-f]{{8}})?\.ndjson(\.gz|\.zst)?"
 )
 VENDOR = re.compile(
     r"(?P<root>.*?)(?P<kind>authentication|network_access)/(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00)"
@@ -50,15 +57,23 @@ VENDOR = re.compile(
 
 
 class Unreadable(Exception):  # noqa: N818 - an outcome with a name
-    """What is to be verified cannot be read; the text says why."""
+    """The place cannot be read; the text says why."""
+
+
+class Broken(Exception):  # noqa: N818
+    """One object cannot be read; the text says why."""
+
+
+class Missing(Broken):
+    """It is not there."""
 
 
 class Place(Protocol):
-    """What is verified."""
+    """What is verified.  `keys` raises Unreadable, `read` raises Missing and Broken."""
 
     name: str
 
-    def keys(self) -> Iterator[tuple[str, int]]: ...
+    def keys(self) -> Iterator[str]: ...
     def read(self, key: str) -> Iterator[bytes]: ...
 
 
@@ -69,17 +84,19 @@ class Directory:
         if not self._path.is_dir():
             raise Unreadable(f"{path} is not a directory; name the one that the destination writes to")
 
-    def keys(self) -> Iterator[tuple[str, int]]:
+    def keys(self) -> Iterator[str]:
         waiting = [self._path]
         try:
             while waiting:
                 for found in sorted(waiting.pop().iterdir()):
                     if found.name.startswith("."):  # what a writer has in hand, and may take away at any moment
                         continue
+                    if found.is_symlink() and found.absolute().is_relative_to(found.resolve()):  # round in a circle
+                        continue
                     if found.is_dir():
                         waiting.append(found)
                     elif found.exists():  # a link may point nowhere
-                        yield found.relative_to(self._path).as_posix(), found.stat().st_size
+                        yield found.relative_to(self._path).as_posix()
         except OSError as error:
             raise Unreadable(f"{error.filename} cannot be listed ({error.strerror})") from None
 
@@ -88,8 +105,10 @@ class Directory:
             with (self._path / key).open("rb") as source:
                 while piece := source.read(CHUNK):
                     yield piece
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise Missing(f"{key} is missing") from None
         except OSError as error:
-            raise Unreadable(f"{self._path / key} cannot be read ({error.strerror})") from None
+            raise Broken(f"{key} cannot be read ({error.strerror})") from None
 
 
 class Bucket:
@@ -101,30 +120,33 @@ class Bucket:
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._client = client or _client(url, **options)
 
-    def keys(self) -> Iterator[tuple[str, int]]:
-        listing = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        pages = iter(listing)
-        while (page := self._asked(lambda: next(pages, None), "listed", "s3:ListBucket")) is not None:
-            for found in page.get("Contents", ()):
-                yield found["Key"].removeprefix(self._prefix), found["Size"]
+    def keys(self) -> Iterator[str]:
+        try:
+            listing = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            for page in listing:
+                for found in page.get("Contents", ()):
+                    yield found["Key"].removeprefix(self._prefix)
+        except Exception as error:  # the vendor's errors are of many kinds
+            raise Unreadable(
+                f"{self.name} cannot be listed ({_code(error)}); {_NEEDS.format('s3:ListBucket')}"
+            ) from None
 
     def read(self, key: str) -> Iterator[bytes]:
-        whole = {"Bucket": self._bucket, "Key": self._prefix + key}
-        body = self._asked(lambda: self._client.get_object(**whole)["Body"], f"read at {key}", "s3:GetObject")
-        pieces = body.iter_chunks(CHUNK)
-        while (piece := self._asked(lambda: next(pieces, None), f"read at {key}", "s3:GetObject")) is not None:
-            yield piece
-
-    def _asked(self, ask: Callable[[], Any], what: str, needs: str) -> Any:
-        """The vendor's errors are of many kinds; each ends the verification with one line."""
         try:
-            return ask()
+            yield from self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].iter_chunks(CHUNK)
         except Exception as error:
-            answer = getattr(error, "response", None)
-            code = (answer.get("Error", {}).get("Code") if isinstance(answer, dict) else "") or type(error).__name__
-            raise Unreadable(
-                f"{self.name} cannot be {what} ({code}); it needs {needs}, credentials and the right region"
-            ) from None
+            if (code := _code(error)) in ("NoSuchKey", "NotFound", "404"):
+                raise Missing(f"{key} is missing") from None
+            raise Broken(f"{key} cannot be read ({code}); {_NEEDS.format('s3:GetObject')}") from None
+
+
+_NEEDS = "it needs {}, credentials and the right region"
+
+
+def _code(error: Exception) -> str:
+    answer = getattr(error, "response", None)
+    code = answer.get("Error", {}).get("Code") if isinstance(answer, dict) else ""
+    return code or type(error).__name__
 
 
 def _client(url: str, **options: Any) -> Any:
@@ -147,10 +169,12 @@ class Findings:
     duplicates: int = 0
     filtered: int = 0
     bytes: int = 0
+    uncounted: int = 0  # objects whose lines nothing here can count; their hashes were checked
+    through: str = ""  # the newest hour of a manifest that was looked at
     faults: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    chains: dict[str, dict[str, int]] = field(default_factory=dict)
+    chains: dict[str, dict[str, Any]] = field(default_factory=dict)  # {partition: first and end offset, newest hour}
 
     @property
     def ok(self) -> bool:
@@ -171,106 +195,175 @@ class Seen:
     lines: int | None
 
 
+@dataclass
+class Chain:
+    """The manifests of one partition.  `first` and `end` are those of the hours that were asked for, the others of all there are."""
+
+    first: int = 0
+    end: int = 0
+    named: int = 0  # where the last one ends
+    hour: str = ""
+    key: str = ""  # of the last one
+    marker: str = ""  # the last word of the last one that was looked at
+    looked_at: str = ""  # its key
+    unread: bool = False  # one of them could not be read
+    backfill: bool = False
+
+
 Advance = Callable[[int, int], None]  # done, of
 
 
 class Verifier:
-    """`since` and `until` bound the hours of manifests, as `2026-03-27T10`; empty: all there are."""
+    """`since` and `until` bound the hours of manifests, as `2026-03-27T10`; empty: all there are.
+
+    Manifests say in their names which offsets they account for, so all of them are held against each other; those of the hours that were asked for are
+    read, with the objects that they name.
+    """
 
     def __init__(
         self, place: Place, *, since: str = "", until: str = "", advance: Advance = lambda _n, _of: None
     ) -> None:
         self.found = Findings()
         self._place = place
-        self._since, self._until = since, until
+        self._since, self._until = since, until or "~"
         self._advance = advance
         # On disk, in a file that vanishes with the process: names alone may be more than memory holds.
-        self._db = sqlite3.connect("", check_same_thread=False)
-        self._db.execute("CREATE TABLE there (key TEXT PRIMARY KEY, size INTEGER) WITHOUT ROWID")
-        self._db.execute("CREATE TABLE named (key TEXT PRIMARY KEY) WITHOUT ROWID")
-        self._lock = threading.Lock()  # of the findings and the names: stretches are looked at by several threads
-        # Of whole deliveries, by root, kind and stream: the two newest hours of manifests, and since when the topic is said to have so many partitions.
-        self._hours: dict[str, list[str]] = {}
+        self._db = sqlite3.connect("")
+        self._db.executescript("""
+            CREATE TABLE there (key TEXT PRIMARY KEY) WITHOUT ROWID;
+            CREATE TABLE named (key TEXT PRIMARY KEY) WITHOUT ROWID;
+            CREATE TABLE manifests (chain TEXT, hour TEXT, first TEXT, end TEXT, key TEXT, PRIMARY KEY (chain, hour, first, end, key)) WITHOUT ROWID;
+            CREATE TABLE hours (delivery TEXT, hour TEXT, PRIMARY KEY (delivery, hour)) WITHOUT ROWID;
+        """)
+        self._chains: dict[str, Chain] = {}
+        # By delivery (root, kind and stream): in which hour its topic was first said to have so many partitions.
         self._partitions: dict[str, dict[int, str]] = {}
-        # Of chains: the hour of the last manifest, and whether it is the one with which the delivery stopped.
-        self._ends: dict[str, str] = {}
-        self._stopped: dict[str, bool] = {}
         # The newest window that a manifest names, by root, kind and partition.
         self._windows: dict[tuple[str, str, int], str] = {}
+        self._listed_again = False
+        # Stretches are looked at by several threads: the lock is for the findings and what follows.
+        self._lock = threading.Lock()
+        self._broken = 0  # reads in a row that came to nothing
+        self._answered = False
+        self._over = threading.Event()
 
     def run(self) -> Findings:
-        keys = self._place.keys()
-        self._db.executemany("INSERT OR IGNORE INTO there VALUES (?, ?)", ((_printable(k), size) for k, size in keys))
-        rows = self._db.execute("SELECT key FROM there WHERE key LIKE '%manifests/%' ORDER BY key")
-        manifests = ((key, match) for (key,) in rows if (match := MANIFEST.fullmatch(key)))
-        total = sum(1 for (key,) in self._db.execute("SELECT key FROM there") if MANIFEST.fullmatch(key))
-        with ThreadPoolExecutor(READERS) as readers:
-            for n, (key, match) in enumerate(manifests):
-                self._advance(n, total)
-                hour = f"{match['day']}T{match['hour']}"
-                later = bool(self._until) and hour >= self._until
-                if not later:
-                    self._ends[_chain(match)] = hour  # they come in the order of their hours
-                if hour >= self._since:
-                    self._manifest(key, match, hour, readers, only_names=later)
-        self._advance(total, total)
-        if not self.found.manifests:
-            self.found.wrong(
-                f"{self._place.name} holds no manifest" + (" of these hours" if self._since or self._until else "")
-            )
-        self._strangers()
-        self._judge_ends()
+        """Raises Unreadable; what was found until then is in `found`."""
+        try:
+            self._list()
+            with ThreadPoolExecutor(READERS) as readers:
+                try:
+                    self._follow(readers)
+                except BaseException:
+                    self._over.set()  # nobody waits for what is being read
+                    raise
+            if not self.found.manifests:
+                asked = self._since or self._until != "~"
+                self.found.wrong(f"{self._place.name} holds no manifest" + (" of these hours" if asked else ""))
+            self._strangers()
+            self._judge_ends()
+        except sqlite3.Error as error:
+            raise Unreadable(
+                f"the names of what lies there cannot be kept ({error}); let TMPDIR name a directory with room"
+            ) from None
         return self.found
 
-    def _manifest(
-        self, key: str, match: re.Match[str], hour: str, readers: ThreadPoolExecutor, *, only_names: bool
-    ) -> None:
-        chain = _chain(match)
-        if not only_names:
-            hours = self._hours.setdefault(chain.rpartition("-")[0], [])
-            hours[:] = sorted({*hours, hour})[-2:]
-        try:
-            told = _parsed(self._again(lambda: b"".join(self._place.read(key))), match["root"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self.found.wrong(f"{key} cannot be read as a manifest ({type(error).__name__})")
-            return
-        first, end, entries = told["first"], told["end"], told["entries"]
-        self._name([o["key"] for e in entries for a in _attempts(e) for o in a["objects"]])
-        if only_names:
-            self.found.chains.setdefault(chain, {"first": first, "end": end})["named"] = end
-            return
-        self._stopped[chain] = told["markers"][-1:] == ["stopped"]
-        if told["partitions"]:
-            self._partitions.setdefault(chain.rpartition("-")[0], {}).setdefault(told["partitions"], hour)
+    def _list(self) -> None:
+        def seen() -> Iterator[tuple[str]]:
+            for key in map(_printable, self._place.keys()):
+                if match := MANIFEST.fullmatch(key):
+                    row = _chain(match), _hour(match), match["first"], match["last"], key
+                    self._db.execute("INSERT OR IGNORE INTO manifests VALUES (?, ?, ?, ?, ?)", row)
+                else:
+                    yield (key,)
+
+        self._db.executemany("INSERT OR IGNORE INTO there VALUES (?)", seen())
+
+    def _follow(self, readers: ThreadPoolExecutor) -> None:
+        """Walk along every chain."""
+        window = self._since, self._until
+        [[total]] = self._db.execute("SELECT COUNT(*) FROM manifests WHERE hour >= ? AND hour < ?", window)
+        rows = self._db.execute("SELECT chain, hour, first, end, key FROM manifests ORDER BY 1, 2, 3, 4, 5")
+        for name, manifests in groupby(rows, itemgetter(0)):
+            chain = self._chains[name] = Chain()
+            expected, after = None, False
+            for _, hour, first, end, key in manifests:
+                begin, close = int(first), int(end)
+                inside = self._since <= hour < self._until
+                if expected is not None and (inside or (hour >= self._until and not after)):
+                    self._follows(name, expected, begin, "manifest")
+                after, written = hour >= self._until, hour
+                if inside:
+                    self._advance(self.found.manifests, total)
+                    written = self._manifest(name, key, readers, begins=expected is None) or hour
+                    chain.end = max(close, chain.end)
+                    self.found.chains[name] = {"first": chain.first, "end": chain.end, "through": hour}
+                chain.hour, chain.key = hour, key
+                chain.named = expected = max(close, chain.named)
+                row = name.rpartition("-")[0], min(hour, written)
+                self._db.execute("INSERT OR IGNORE INTO hours VALUES (?, ?)", row)
+        self._advance(total, total)
+
+    def _follows(self, chain: str, expected: int, got: int, what: str) -> None:
+        if got > expected:
+            self.found.wrong(f"{chain}: gap, no {what} covers offsets [{expected}, {got})")
+        elif got < expected:
+            self.found.wrong(f"{chain}: overlap, a second {what} covers offsets [{got}, {expected})")
+
+    def _manifest(self, name: str, key: str, readers: ThreadPoolExecutor, *, begins: bool) -> str:
+        """Look at one manifest and at what it names; answers the hour in which it says that it was written, which a wrong clock may have put elsewhere."""
+        match, chain = MANIFEST.fullmatch(key), self._chains[name]
+        assert match is not None
+        first, end, hour = int(match["first"]), int(match["last"]), _hour(match)
+        if name not in self.found.chains:
+            chain.first = first
         self.found.manifests += 1
-        said = (told.get("stream"), told.get("partition"), first, end)
-        if said != (match["stream"], int(match["partition"]), int(match["first"]), int(match["last"])):
+        self.found.through = max(hour, self.found.through)
+        try:
+            told = _parsed(self._again(lambda: self._whole(key)), match)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            chain.unread = True
+            self.found.wrong(f"{key} cannot be read as a manifest ({type(error).__name__}: {str(error)[:300]})")
+            return ""
+        except Broken as error:
+            chain.unread = True
+            self.found.wrong(str(error))
+            return ""
+        entries = told["entries"]
+        self._name(name, entries)
+        chain.marker, chain.looked_at, chain.backfill = told["marker"], key, bool(told.get("backfill"))
+        if told["partitions"]:
+            since = self._partitions.setdefault(name.rpartition("-")[0], {})
+            since.setdefault(told["partitions"], min(hour, told["written"]))
+        said = told.get("kind"), told.get("stream"), told.get("partition"), told["first"], told["end"], told["hour"]
+        if said != (match["kind"], match["stream"], int(match["partition"]), first, end, hour):
             self.found.wrong(f"{key} does not say what its name says")
-        known = self.found.chains.get(chain)
-        if known is None:
-            known = self.found.chains[chain] = {"first": first, "end": first}
-            if not self._since and (not entries or entries[0]["kind"] != "start"):
-                self.found.wrong(
-                    f"{chain} begins at offset {first} without a start: earlier manifests are missing "
-                    "(if they were deleted on purpose, verify with --from)"
-                )
-        self._follows(chain, known["end"], first, "manifest")
-        known["end"] = known["named"] = max(end, known["end"])
+        if begins and not self._since and (not entries or entries[0]["kind"] != "start"):
+            self.found.wrong(
+                f"{name} begins at offset {first} without a start: earlier manifests are missing "
+                "(if they were deleted on purpose, verify with --from)"
+            )
         at = first
         for entry in entries:
-            self._follows(chain, at, entry["first"], "entry")
+            self._follows(name, at, entry["first"], "entry")
             at = entry["end"]
-        self._follows(chain, at, end, "end")
+        self._follows(name, at, end, "end")
         self._add_up(key, told)
         for entry, problems in zip(entries, readers.map(self._entry, entries), strict=True):
             for problem in problems:
-                self.found.wrong(f"{chain} [{entry.get('first')}, {entry.get('end')}): {problem}")
+                self.found.wrong(f"{name} [{entry['first']}, {entry['end']}): {problem}")
+        return str(told["written"])
 
-    def _name(self, keys: list[str]) -> None:
-        self._db.executemany("INSERT OR IGNORE INTO named VALUES (?)", ((key,) for key in keys))
-        for match in filter(None, map(VENDOR.fullmatch, keys)):
-            place = _window_of(match)
-            self._windows[place] = max(match["at"], self._windows.get(place, ""))
+    def _name(self, chain: str, entries: list[dict[str, Any]]) -> None:
+        """Remember what is named; attempts at one stretch share what others of it name."""
+        for entry in entries:
+            keys = {o["key"] for attempt in _attempts(entry) for o in attempt["objects"]}
+            for key in sorted(keys):
+                if not self._db.execute("INSERT OR IGNORE INTO named VALUES (?)", (key,)).rowcount:
+                    self.found.wrong(f"{chain} [{entry['first']}, {entry['end']}): {key} is named a second time")
+                if match := VENDOR.fullmatch(key):
+                    place = _window_of(match)
+                    self._windows[place] = max(match["at"], self._windows.get(place, ""))
 
     def _add_up(self, key: str, told: dict[str, Any]) -> None:
         """Hold the totals against the entries; an entry that says too little is at fault itself."""
@@ -285,18 +378,14 @@ class Verifier:
             if (total := told["totals"].get(name, count)) != count:
                 self.found.wrong(f"{key} says {total} {name} in total, its entries say {count}")
 
-    def _follows(self, chain: str, expected: int, got: int, what: str) -> None:
-        if got > expected:
-            self.found.wrong(f"{chain}: gap, no {what} covers offsets [{expected}, {got})")
-        elif got < expected:
-            self.found.wrong(f"{chain}: overlap, a second {what} covers offsets [{got}, {expected})")
-
     def _entry(self, entry: dict[str, Any]) -> list[str]:
         """What is wrong with one stretch; called from several threads."""
         try:
             return self._judge(entry)
         except (KeyError, TypeError, AttributeError) as error:
             return [f"the manifest's entry cannot be read ({type(error).__name__})"]
+        except Broken as error:
+            return [str(error)]
 
     def _judge(self, entry: dict[str, Any]) -> list[str]:
         if entry["kind"] == "start":
@@ -305,16 +394,18 @@ class Verifier:
             return ["lost: retention took these offsets from the source before they were delivered"]
         attempts, wrong = _attempts(entry), []
         for attempt in attempts:
-            told = sum(attempt[n] for n in COUNTS)
-            if told != entry["end"] - entry["first"]:
-                wrong.append(f"the manifest accounts for {told} of {entry['end'] - entry['first']} offsets")
+            counts = [attempt[n] for n in COUNTS]
+            if any(type(n) is not int or n < 0 for n in counts):
+                wrong.append(f"the manifest says {counts} of {', '.join(COUNTS)}")
+            elif sum(counts) != entry["end"] - entry["first"]:
+                wrong.append(f"the manifest accounts for {sum(counts)} of {entry['end'] - entry['first']} offsets")
             wrong += [
                 f"the manifest says {attempt[of]} {of}, and {lines} lines of them"
                 for of in ("events", "rejects")
                 if (lines := _object(attempt, of).get("lines", 0)) != attempt[of]
             ]
         chosen = self._chosen(entry, attempts, wrong)
-        if chosen is not None:
+        if chosen is not None and not wrong:
             with self._lock:
                 for count in ("events", "rejects", "duplicates", "filtered"):
                     setattr(self.found, count, getattr(self.found, count) + chosen[count])
@@ -340,12 +431,12 @@ class Verifier:
                 return None
             self._count(key, _object(candidates[0], "events"), seen, wrong)
         # They may differ in their rejects alone; who cut and died has put none.
-        chosen = next(
-            (a for a in candidates if not (r := _object(a, "rejects")) or self._lies(r["key"])), candidates[0]
+        looked = ((a, r, self._look(r["key"]) if r else None) for a in candidates for r in [_object(a, "rejects")])
+        chosen, rejects, lying = next(
+            (found for found in looked if not found[1] or found[2] is not None),
+            (candidates[0], _object(candidates[0], "rejects"), None),
         )
-        rejects = _object(chosen, "rejects")
         if rejects:
-            lying = self._look(rejects["key"])
             if lying is None:
                 wrong.append(f"{rejects['key']} is missing")
             elif lying.sha256 != rejects["sha256"]:
@@ -358,113 +449,205 @@ class Verifier:
         with self._lock:
             self.found.objects += 1
             self.found.bytes += seen.size
+            self.found.uncounted += seen.lines is None
         if seen.size != told["bytes"]:
             wrong.append(f"{key} has {seen.size} bytes, the manifest says {told['bytes']}")
-        if seen.lines is None:
-            note = "zstandard is not installed: lines of .zst objects were not counted, their hashes were checked"
-            if note not in self.found.notes:
-                self.found.notes.append(note)
-        elif seen.lines != told["lines"]:
+        if seen.lines == BAD:
+            wrong.append(f"{key} cannot be unpacked")
+        elif seen.lines not in (None, told["lines"]):
             wrong.append(f"{key} has {seen.lines} lines, the manifest says {told['lines']}")
 
-    def _lies(self, key: str) -> bool:
-        with self._lock:
-            return self._db.execute("SELECT 1 FROM there WHERE key = ?", (key,)).fetchone() is not None
-
     def _look(self, key: str) -> Seen | None:
-        """One object, read through; None if it is not there."""
-        if not self._lies(key):
+        """One object, read through; None if it is not there.  What was listed does not count: it may have come since."""
+        try:
+            return self._again(lambda: self._read(key))
+        except Missing:
             return None
-        return self._again(lambda: self._read(key))
 
     def _read(self, key: str) -> Seen:
         digest, size, lines = hashlib.sha256(), 0, 0
         unpack = _unpacker(key)
-        for piece in self._place.read(key):
+        for piece in self._pieces(key):
             digest.update(piece)
             size += len(piece)
-            if unpack is not None and lines >= 0:
+            if unpack is not None and lines != BAD:
                 try:
                     lines += sum(raw.count(b"\n") for raw in unpack(piece))
                 except ValueError:
-                    lines = -1
+                    lines = BAD
         return Seen(digest.hexdigest(), size, lines if unpack is not None else None)
 
+    def _whole(self, key: str) -> bytes:
+        body = b""
+        for piece in self._pieces(key):
+            body += piece
+            if len(body) > MANIFEST_BYTES:
+                raise ValueError("longer than any")
+        return body
+
+    def _pieces(self, key: str) -> Iterator[bytes]:
+        for piece in self._place.read(key):
+            if self._over.is_set():
+                raise Broken(f"{key} was not read to its end")
+            yield piece
+
     def _again(self, read: Callable[[], T]) -> T:
-        """What is read, if need be from its beginning once more: one connection in many breaks."""
-        for seconds in PAUSES:
+        """What is read, if need be from its beginning once more: one connection in many breaks.  Raises Missing, Broken, Unreadable."""
+        for seconds in (*PAUSES, None):
             try:
-                return read()
-            except Unreadable:
-                time.sleep(seconds)
-        return read()
+                answer = read()
+            except Missing:
+                raise
+            except Broken as error:
+                if seconds is None:
+                    self._count_broken(error)
+                self._over.wait(seconds)
+            else:
+                self._broken, self._answered = 0, True
+                return answer
+        raise AssertionError("unreachable")
+
+    def _count_broken(self, error: Broken) -> NoReturn:
+        """One that cannot be read is a finding; if none can, nothing is known about the delivery."""
+        with self._lock:
+            self._broken += 1
+            if self._broken >= (GIVE_UP if self._answered else 1):
+                raise Unreadable(f"{self._place.name}: {error}")
+        raise error
 
     def _strangers(self) -> None:
         """What lies there and is named by no manifest."""
-        others, newer = 0, 0
+        others = newer = doubtful = 0
+        newest = ""
         for (key,) in self._db.execute("SELECT key FROM there EXCEPT SELECT key FROM named ORDER BY key"):
-            if MANIFEST.fullmatch(key):
-                continue
             match = OBJECT.fullmatch(key) or VENDOR.fullmatch(key)
             if match is None:
                 others += 1
-            elif not self._looked_at(match):
                 continue
-            elif self._newer(match):
-                newer += 1
-            else:
-                self.found.wrong(f"{key} is named by no manifest, though its offsets are accounted for")
+            match self._stranger(match):
+                case "newer":
+                    newer += 1
+                    newest = max(newest, _hour(match))
+                case "doubtful":
+                    doubtful += 1
+                case "alone":
+                    self.found.wrong(f"{key} lies there, and not one manifest of its partition")
+                case "strange":
+                    self.found.wrong(f"{key} is named by no manifest, though its offsets are accounted for")
         if newer:
-            self.found.notes.append(f"{newer} objects are newer than the last manifest and not verified yet")
+            self.found.notes.append(
+                f"{newer} objects, up to {newest}, are newer than the last manifest and not verified yet"
+            )
+        if doubtful:
+            self.found.notes.append(f"{doubtful} objects may be named by manifests that cannot be read")
         if others:
             self.found.notes.append(f"{others} objects are no part of a delivery and were left alone")
 
-    def _looked_at(self, match: re.Match[str]) -> bool:
-        hour = _hour(match)
-        if match.re is VENDOR and self._since:
-            return False  # its window does not say the hour of its manifest
-        return hour >= self._since and not (self._until and hour >= self._until)
-
-    def _newer(self, match: re.Match[str]) -> bool:
-        """Whether an object that no manifest names may have come after the last one.  Its time says nothing: it is that of its records."""
+    def _stranger(self, match: re.Match[str]) -> str:
+        """What an object is that no manifest names.  Its time says nothing: it is that of its records."""
         if not match["first"]:
-            return match["at"] >= self._windows.get(_window_of(match), "")
-        chain = _chain(match)
-        self._ends.setdefault(chain, _hour(match))
-        known = self.found.chains.get(chain)
-        return known is None or int(match["first"]) >= known.get("named", 0)
+            return self._unnumbered(match)
+        name, first = _chain(match), int(match["first"])
+        chain = self._known(lambda: self._chains.get(name))
+        if chain is None:
+            return "alone"
+        if first >= chain.named:
+            return "newer"
+        if not chain.first <= first < chain.end:
+            return "of other hours"
+        return "doubtful" if chain.unread else "strange"
+
+    def _unnumbered(self, match: re.Match[str]) -> str:
+        """One in the vendor's naming without offsets: nothing says which manifest is to name it, but for the windows that others name."""
+        root, kind, partition = place = _window_of(match)
+        named = re.compile(rf"{re.escape(root + kind)}/[0-9a-f]{{8}}-{partition:05d}")
+        if not self._known(lambda: any(map(named.fullmatch, self._chains))):
+            return "alone"
+        if self._since or self._until != "~":
+            return "of other hours"
+        return "newer" if match["at"] >= self._windows.get(place, "") else "strange"
+
+    def _known(self, ask: Callable[[], T]) -> T:
+        """A chain's first manifest comes before its first object, but was perhaps listed before: what is not known is looked for once more."""
+        if not (answer := ask()) and not self._listed_again:
+            self._listed_again = True
+            for key in map(_printable, self._place.keys()):
+                if match := MANIFEST.fullmatch(key):
+                    self._chains.setdefault(_chain(match), Chain(hour="~"))
+            answer = ask()
+        return answer
 
     def _judge_ends(self) -> None:
         """Hold the chains of each delivery against each other: every partition has a manifest for every hour in which any other has one.
 
-        One that others have for two hours since is missing: they do not come at the same moment, nor begin again at the same moment after a rest.  A
-        chain that says that it stopped may be a backfill's, which had no more to deliver there.
+        One that others have for two hours since is missing: they do not come at the same moment, nor begin again at the same moment after a rest.
         """
+        deliveries: dict[str, list[Chain]] = {}
+        for name, chain in self._chains.items():
+            deliveries.setdefault(name.rpartition("-")[0], []).append(chain)
         for delivery, since in self._partitions.items():
-            known = [c for c in self._ends if c.rpartition("-")[0] == delivery]
-            stopped = all(self._stopped.get(chain) for chain in known)
+            stopped = all(chain.marker in ("stopped", FINISHED) for chain in deliveries[delivery])
             waiting = 0
             for count, hour in sorted(since.items()):
-                for chain in (f"{delivery}-{n:05d}" for n in range(count)):
-                    if chain in self._ends:
+                for name in (f"{delivery}-{n:05d}" for n in range(count)):
+                    if name in self._chains:
                         continue
-                    if stopped or self._passed(delivery, hour):
-                        self.found.wrong(f"{chain} has no manifest, though its topic has this partition")
+                    if stopped or self._passed(delivery, hour, "~"):
+                        self.found.wrong(f"{name} has no manifest, though its topic has this partition")
                     else:
                         waiting += 1
             if waiting:
                 self.found.notes.append(f"{waiting} partitions of {delivery} have no manifest yet")
-        for chain, hour in sorted(self._ends.items()):
-            delivery = chain.rpartition("-")[0]
-            if self._passed(delivery, hour) and not self._stopped.get(chain):
-                newest = self._hours[delivery][-1]
-                self.found.wrong(
-                    f"{chain}: nothing is accounted for after {hour}, though other partitions go on to {newest}"
-                )
+        for name, chain in sorted(self._chains.items()):
+            self._judge_end(name, chain)
+        self._compare_kinds(deliveries)
 
-    def _passed(self, delivery: str, hour: str) -> bool:
-        hours = self._hours.get(delivery, [])
-        return len(hours) > 1 and hours[0] > hour
+    def _judge_end(self, name: str, chain: Chain) -> None:
+        if chain.hour >= self._until:
+            return
+        if chain.backfill and chain.key == chain.looked_at and chain.marker != FINISHED:
+            self.found.wrong(
+                f"{name}: the backfill has not come to its end; wait for it, or give its command once more"
+            )
+            return
+        newest = self._passed(name.rpartition("-")[0], chain.hour, self._until if chain.hour >= self._since else "~")
+        if newest and not self._finished(chain):
+            self.found.wrong(
+                f"{name}: nothing is accounted for after {chain.hour}, though other partitions go on to {newest}"
+            )
+
+    def _finished(self, chain: Chain) -> bool:
+        """Whether there is to be no more of it; its last manifest may be of other hours than those that were asked for."""
+        if chain.key != chain.looked_at:
+            match = MANIFEST.fullmatch(chain.key)
+            assert match is not None
+            try:
+                chain.marker = _parsed(self._again(lambda: self._whole(chain.key)), match)["marker"]
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Broken):
+                return False
+        return chain.marker == FINISHED
+
+    def _passed(self, delivery: str, hour: str, until: str) -> str:
+        """The newest hour in which others have a manifest, if there are two of them since; else nothing."""
+        [[count, newest]] = self._db.execute(
+            "SELECT COUNT(*), MAX(hour) FROM hours WHERE delivery = ? AND hour > ? AND hour < ?",
+            (delivery, hour, until),
+        )
+        return str(newest) if count > 1 else ""
+
+    def _compare_kinds(self, deliveries: dict[str, list[Chain]]) -> None:
+        """A kind may end because nobody wants it any more, which only the owner of the destination knows."""
+        roots: dict[str, dict[str, str]] = {}
+        for delivery, chains in deliveries.items():
+            root, kind = _root_and_kind(delivery)
+            kinds = roots.setdefault(root, {})
+            kinds[kind] = max(kinds.get(kind, ""), *(chain.hour for chain in chains))
+        for delivery in sorted(deliveries):
+            root, kind = _root_and_kind(delivery)
+            for other, hour in roots[root].items():
+                if other != kind and (newest := self._passed(delivery, hour, self._until)):
+                    note = f"{root}{other} ends with {hour}, though {root}{kind} goes on to {newest}: right if nobody asks for it any more"
+                    self.found.notes.append(note)
 
 
 def _printable(key: str) -> str:
@@ -480,31 +663,64 @@ def _hour(match: re.Match[str]) -> str:
     return match["at"][:13] if match.re is VENDOR else f"{match['day']}T{match['hour']}"
 
 
+def _root_and_kind(delivery: str) -> tuple[str, str]:
+    path = delivery.rpartition("/")[0]
+    at = path.rfind("/") + 1
+    return path[:at], path[at:]
+
+
 def _window_of(match: re.Match[str]) -> tuple[str, str, int]:
     """Root, kind and partition of an object in the vendor's naming."""
     return match["root"], match["kind"], int(match["partition"] or match["own"] or 0)
 
 
-def _parsed(body: bytes, root: str) -> dict[str, Any]:
+def _parsed(body: bytes, match: re.Match[str]) -> dict[str, Any]:
     """A manifest whose offsets and names can be relied on; what else its entries say is looked at one by one.  Keys are made relative to where one
-    looks from: it lies below `root`, with its objects.  `markers` are what they say.  Raises ValueError, KeyError, TypeError, AttributeError,
-    RecursionError.
+    looks from: it lies below the root of its own key, `match`, with its objects.  `marker` is its last word, `hour` and `written` are hours.  Raises
+    ValueError, KeyError, TypeError, AttributeError, RecursionError.
     """
     told: dict[str, Any] = json.loads(body)
+    if told["version"] != VERSION:
+        raise ValueError(f"its version is {told['version']}, this verifier knows {VERSION}")
     for stretch in (told, *told["entries"]):
-        if not type(stretch["first"]) is type(stretch["end"]) is int:
-            raise TypeError("offsets are whole numbers")
+        first, end = stretch["first"], stretch["end"]
+        if not type(first) is type(end) is int or not 0 <= first <= end:
+            raise ValueError("offsets are whole numbers, and an end comes after its beginning")
     for entry in told["entries"]:
-        for lying in (o for attempt in _attempts(entry) for o in attempt["objects"]):
-            match = OBJECT.fullmatch(lying["key"]) or VENDOR.fullmatch(lying["key"])
-            lying["key"] = root + lying["key"][len(match["root"]) :] if match else lying["key"]
-            lying["key"].encode()
-    told["markers"] = [m["what"] for m in told.get("markers", ())]
+        if entry["kind"] not in ("start", "events", "lost"):
+            raise ValueError(f"an entry of no known kind, {entry['kind']}")
+        if entry["kind"] == "start" and entry["first"] != entry["end"]:
+            raise ValueError("a start that takes up offsets")
+        for attempt in _attempts(entry):
+            for lying in attempt["objects"]:
+                lying["key"] = match["root"] + _own(lying, entry, match)
+            if len({o["of"] for o in attempt["objects"]}) < len(attempt["objects"]):
+                raise ValueError("two objects for the same")
+    told["marker"] = ([m["what"] for m in told.get("markers", ())] or [""])[-1]
+    told["hour"], told["written"] = told["hour"][:13], told["written_at"][:13]
     told["totals"] = dict(told.get("totals", {}))
     told["partitions"] = told.get("partitions", 0)
     if type(told["partitions"]) is not int or not 0 <= told["partitions"] <= PARTITIONS:
         raise ValueError("not a number of partitions")
     return told
+
+
+def _own(lying: dict[str, Any], entry: dict[str, Any], manifest: re.Match[str]) -> str:
+    """The key of an object, without its root.  Raises ValueError if it is not one that this manifest's entry can name."""
+    key: str = lying["key"]
+    match = OBJECT.fullmatch(key) or VENDOR.fullmatch(key)
+    if match is None:
+        raise ValueError(f"not the name of an object: {key}")
+    if match.re is OBJECT:
+        place = match["stream"], match["partition"], int(match["first"]), int(match["last"]) + 1
+    else:  # what the vendor's naming does not say cannot be wrong
+        first = int(match["first"] or entry["first"])
+        place = match["stream"] or manifest["stream"], f"{_window_of(match)[2]:05d}", first, entry["end"]
+    of = "rejects" if match.re is OBJECT and match["errors"] else "events"
+    said = manifest["kind"], lying["of"], manifest["stream"], manifest["partition"], entry["first"], entry["end"]
+    if (match["kind"], of, *place) != said:
+        raise ValueError(f"no object of these offsets: {key}")
+    return key[len(match["root"]) :]
 
 
 def _attempts(entry: dict[str, Any]) -> list[dict[str, Any]]:
@@ -522,11 +738,13 @@ def _unpacker(key: str) -> Callable[[bytes], Iterator[bytes]] | None:
 
         def gzip(piece: bytes) -> Iterator[bytes]:
             try:
-                while piece:
+                while piece and not inflate.eof:
                     yield inflate.decompress(piece, CHUNK)
-                    piece = inflate.unconsumed_tail
+                    piece = inflate.unconsumed_tail or inflate.unused_data
             except zlib.error as error:
                 raise ValueError(str(error)) from None
+            if piece:
+                raise ValueError("it goes on after its end")  # zlib would keep all of it
 
         return gzip
     if key.endswith(".zst"):
@@ -564,20 +782,27 @@ def hour_of(text: str, *, up: bool = False) -> str:
     return at.isoformat()[:13]
 
 
-def lines_of(found: Findings) -> Iterator[str]:
-    """The findings for a person."""
+def problems_of(found: Findings) -> Iterator[str]:
     for problem in found.problems:
         yield f"WRONG: {problem}"
     if found.faults > len(found.problems):
         yield f"… and {found.faults - len(found.problems)} more"
+
+
+def lines_of(found: Findings) -> Iterator[str]:
+    """The findings for a person."""
+    yield from problems_of(found)
     for name, chain in sorted(found.chains.items()):
-        yield f"{name}: offsets [{chain['first']}, {chain['end']})"
+        yield f"{name}: offsets [{chain['first']}, {chain['end']}), manifests up to {chain['through']}"
     yield from found.notes
     yield (
         f"{found.manifests} manifests, {found.objects} objects, {found.events} events, {found.rejects} rejects, "
         f"{found.duplicates} duplicates left out, {found.filtered} not wanted"
     )
-    yield "NOT COMPLETE" if found.faults else "complete: no gap, no overlap, every hash and count right"
+    counted = "every hash and count right"
+    if found.uncounted:
+        counted = f"every hash right (without zstandard the lines of {found.uncounted} objects were not counted)"
+    yield "NOT COMPLETE" if found.faults else f"complete up to {found.through}: no gap, no overlap, {counted}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -598,14 +823,29 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{done} of {of} manifests" + ("\n" if done == of else ""))
 
+    verifier = None
     try:
-        found = Verifier(place_of(asked.where, **options), since=since, until=until, advance=advance).run()
+        verifier = Verifier(place_of(asked.where, **options), since=since, until=until, advance=advance)
+        found = verifier.run()
     except Unreadable as error:
-        sys.stderr.write(f"{error}\n")
+        _say(problems_of(verifier.found) if verifier is not None else ())
+        sys.stderr.write(_printable(f"{error}\n"))
         return 2
-    for line in lines_of(found):
-        sys.stdout.write(line + "\n")
+    except KeyboardInterrupt:
+        return 130
+    _say(lines_of(found))
     return 0 if found.ok else 1
+
+
+def _say(lines: Iterable[str]) -> None:
+    """To whoever reads it, in whatever letters they have, and as far as they read."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        for line in lines:
+            sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not wanted either
 
 
 if __name__ == "__main__":

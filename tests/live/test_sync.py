@@ -307,7 +307,7 @@ def test_a_stretch_can_be_delivered_again_beside_the_live_delivery(servers, tmp_
     last = {}
     for file in sorted((folder / "manifests").rglob("*.json")):
         last[file.name[:14]] = json.loads(file.read_bytes())["markers"][-1]["what"]
-    assert set(last.values()) == {"stopped"}, "no partition is waited for after its end"
+    assert set(last.values()) == {"finished"}, "no partition is waited for after its end"
     got = Counter(json.dumps(x, sort_keys=True) for x in delivered(folder))
     assert got == Counter(json.dumps(x, sort_keys=True) for x in expected)
     assert complete(out).events == len(expected)

@@ -7,26 +7,33 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import boto3
 import pytest
 import zstandard
 from botocore.config import Config
+from moto.server import ThreadedMotoServer
 
 from exporters.sinks.directory import DirectorySink
+from exporters.sinks.target import of_url
 from exporters.sync import cuts, manifests, verify
 from exporters.sync.app import verifier
 from exporters.sync.batches import Batch, Former, Place, attempt_of, cut_of
 from exporters.sync.cuts import Chain, Cut, Manifest, Marker
+from exporters.sync.delivered import Delivered
 from exporters.sync.destinations import parse
 from pipeline.model.dialects import decode_authentications
+from tests.live.system import eventually
 
 HOUR = 3_600_000
 NOW = 1_774_605_600_000 // HOUR * HOUR
@@ -74,10 +81,13 @@ class Writer:
             self.sink.create(document)
         self.say(cuts.Ended(at))
 
-    def account(self, hour: int = 0, *, marker: str = "started", partitions: int = 0) -> None:
+    def account(
+        self, hour: int = 0, *, marker: str = "started", partitions: int = 0, written: int | None = None
+    ) -> None:
         begin, through = self.chain.unaccounted
-        self.say(Marker(marker, NOW))
-        at = self.say(Manifest(begin, through, NOW + hour * HOUR, NOW, partitions))
+        now = NOW + (hour if written is None else written) * HOUR
+        self.say(Marker(marker, now))
+        at = self.say(Manifest(begin, through, NOW + hour * HOUR, now, partitions))
         self.sink.create(manifests.document(self.chain.accounts[0], self.place, "d", "activity.authentications"))
         self.say(cuts.Ended(at))
 
@@ -105,7 +115,7 @@ def test_a_whole_delivery_is_complete_and_told(delivered):
     seen = found(delivered)
     assert (seen.problems, seen.ok) == ([], True)
     assert (seen.manifests, seen.objects, seen.events, seen.rejects) == (3, 9, 30, 3)
-    assert seen.chains == {"authentication/1a2b3c4d-00003": {"first": 0, "end": 33, "named": 33}}
+    assert seen.chains == {"authentication/1a2b3c4d-00003": {"first": 0, "end": 33, "through": "2026-03-27T12"}}
 
 
 def missing_object(path):
@@ -215,6 +225,79 @@ def changed_totals(path):
     _rewrite(path, lambda m: m["totals"].update(events=99))
 
 
+def a_start_that_takes_up_offsets(path):
+    def change(m):
+        entry = m["entries"][1]
+        m["entries"][1] = {"kind": "start", "first": entry["first"], "end": entry["end"], "objects": []}
+
+    _rewrite(path, change)
+
+
+def counts_below_nothing(path):
+    _rewrite(path, lambda m: (m["entries"][1].update(duplicates=7, gaps=-7), m["totals"].update(duplicates=7, gaps=-7)))
+
+
+def an_entry_that_goes_back(path):
+    _rewrite(path, lambda m: m["entries"].insert(2, m["entries"][1] | {"first": 5, "end": 0}))
+
+
+def a_second_object_of_events(path):
+    _rewrite(path, lambda m: m["entries"][1]["objects"].append(m["entries"][1]["objects"][0] | {"sha256": "0"}))
+
+
+def an_object_of_nothing_known(path):
+    _rewrite(path, lambda m: m["entries"][1]["objects"].append(m["entries"][1]["objects"][0] | {"of": "others"}))
+
+
+def the_object_of_other_offsets(path):
+    _rewrite(path, lambda m: m["entries"][1].update(objects=m["entries"][2]["objects"]))
+
+
+def an_object_named_twice(path):
+    """Nothing but the order of manifests says which of two with the vendor's plain name is meant."""
+    plain = {"key": "authentication/2026-03-27T10:05:00+00:00-00003.json.gz"}
+
+    def change(m):
+        for entry in m["entries"][1:3]:
+            entry["objects"][0].update(plain)
+
+    _rewrite(path, change)
+
+
+def manifests_of_another_kind(path):
+    shutil.copytree(path / "manifests" / "authentication", path / "manifests" / "network_access")
+
+
+def a_manifest_of_another_hour(path):
+    file = max((path / "manifests").rglob("*.json"))
+    beat = file.with_name(f"{file.name[:15]}{33:020d}-{33:020d}.json")
+    told = json.loads(file.read_bytes()) | {"first": 33, "end": 33, "entries": [], "hour": "2026-03-27T11:00:00.000Z"}
+    beat.write_text(json.dumps(told))
+
+
+def another_version(path):
+    _rewrite(path, lambda m: m.update(version=2))
+
+
+def an_entry_of_no_known_kind(path):
+    _rewrite(path, lambda m: m["entries"][1].update(kind="eventz"))
+
+
+def more_than_a_manifest_has(path):
+    with min((path / "manifests").rglob("*.json")).open("r+b") as file:
+        file.truncate(verify.MANIFEST_BYTES + 1)
+
+
+def another_stream(path):
+    """Each object once more, under the name of a stream of which no manifest tells."""
+    for file in objects(path):
+        shutil.copy(file, file.with_name(file.name.replace("1a2b3c4d", "99999999")))
+
+
+def no_manifest_of_a_kind(path):
+    shutil.copytree(path / "authentication", path / "network_access")
+
+
 def _rewrite(path, change):
     file = min((path / "manifests").rglob("*.json"))
     told = json.loads(file.read_bytes())
@@ -247,6 +330,20 @@ WRONG = {
     a_hash_that_is_no_text: "has SHA-256",
     an_event_that_became_a_duplicate: "the manifest says 4 events, and 5 lines of them",
     changed_totals: "says 99 events in total, its entries say 10",
+    a_start_that_takes_up_offsets: "cannot be read as a manifest (ValueError: a start that takes up offsets)",
+    counts_below_nothing: "the manifest says [5, 0, 7, 0, -7] of events, rejects, duplicates, filtered, gaps",
+    an_entry_that_goes_back: "an end comes after its beginning",
+    a_second_object_of_events: "two objects for the same",
+    an_object_of_nothing_known: "no object of these offsets",
+    the_object_of_other_offsets: "no object of these offsets",
+    an_object_named_twice: "is named a second time",
+    manifests_of_another_kind: "no object of these offsets",
+    a_manifest_of_another_hour: "does not say what its name says",
+    another_version: "its version is 2, this verifier knows 1",
+    an_entry_of_no_known_kind: "an entry of no known kind, eventz",
+    more_than_a_manifest_has: "longer than any",
+    another_stream: "lies there, and not one manifest of its partition",
+    no_manifest_of_a_kind: "lies there, and not one manifest of its partition",
 }
 
 
@@ -274,6 +371,40 @@ def test_a_window_of_hours_is_verified_for_itself(delivered):
     assert found(delivered, since=start, until=verify.hour_of("2026-03-27T12:00+00:00")).manifests == 1
 
 
+WINDOWS = [("", "2026-03-27T12"), ("2026-03-27T12", ""), ("2026-03-27T11", "2026-03-27T12"), ("", "")]
+
+
+@pytest.mark.parametrize(("since", "until"), WINDOWS)
+def test_nothing_is_missing_at_the_edges_of_a_window(tmp_path, since, until):
+    """Manifests that are not of these hours say in their names where those of these hours are to begin and to end."""
+    writer = Writer(tmp_path)
+    for hour in range(4):
+        writer.deliver([sign_in(hour)], hour)
+        writer.account(hour)
+    assert found(tmp_path, since=since, until=until).problems == []
+    missing = "11" if until else "12"
+    take_away(tmp_path, f"hour={missing}/*")
+    gap = int(missing) - 10
+    assert f"gap, no manifest covers offsets [{gap}, {gap + 1})" in str(
+        found(tmp_path, since=since, until=until).problems
+    )
+
+
+def test_a_window_leaves_alone_what_is_of_other_hours(tmp_path):
+    """Objects lie in the hour of their records, which a wrong clock may have put anywhere; manifests of other hours may be rubbish."""
+    one, two = (Writer(tmp_path, Place("authentication", "1a2b3c4d", n)) for n in range(2))
+    for hour in range(6):
+        one.deliver([sign_in(hour)], hour + (48 if hour == 0 else 1))
+        one.account(hour, partitions=2)
+        if hour not in (2, 3, 4):  # two rests for three hours, and goes on
+            two.account(hour, partitions=2)
+    _rewrite(tmp_path, lambda m: m.update(version=0))
+    min((tmp_path / "manifests").rglob("hour=15/*")).write_text("{")
+    for since in ("2026-03-27T11", "2026-03-27T12", "2026-03-27T14"):
+        seen = found(tmp_path, since=since, until="2026-03-27T15")
+        assert (seen.problems, seen.notes) == ([], [])
+
+
 def test_what_no_manifest_tells_yet_is_said_and_is_no_fault(tmp_path):
     writer = Writer(tmp_path)
     writer.deliver([sign_in(1)])
@@ -281,7 +412,7 @@ def test_what_no_manifest_tells_yet_is_said_and_is_no_fault(tmp_path):
     writer.deliver([sign_in(2)])
     seen = found(tmp_path)
     assert (seen.ok, seen.objects) == (True, 1)
-    assert "1 objects are newer than the last manifest and not verified yet" in seen.notes
+    assert "1 objects, up to 2026-03-27T10, are newer than the last manifest and not verified yet" in seen.notes
 
 
 @pytest.mark.parametrize("naming", ["offsets", "vendor"])
@@ -294,7 +425,10 @@ def test_a_backlog_is_no_older_than_the_manifest_after_which_it_comes(tmp_path, 
     writer.deliver([sign_in(3)], hour=-3)
     writer.deliver([sign_in(4)], hour=-3)
     seen = found(tmp_path)
-    assert (seen.problems, seen.notes) == ([], ["2 objects are newer than the last manifest and not verified yet"])
+    assert (seen.problems, seen.notes) == (
+        [],
+        ["2 objects, up to 2026-03-27T07, are newer than the last manifest and not verified yet"],
+    )
     first, last = (sorted(p for p in (tmp_path / "authentication").rglob("*.gz"))[n] for n in (0, -1))
     stranger = first.with_name(first.name.replace("0" * 20, "0" * 19 + "1").replace("T05:05", "T05:00"))
     shutil.copy(last, stranger)
@@ -332,17 +466,20 @@ def test_partitions_are_held_against_each_other(partitions, tmp_path):
     take_away(tmp_path / "authentication", "hour=11/1a2b3c4d-00001-*")
     assert found(tmp_path).problems == [early.format(10, "2026-03-27T13")]
     take_away(tmp_path / "manifests", "1a2b3c4d-00001-*")
-    assert found(tmp_path).problems == [early.format(10, "2026-03-27T13")], "an object is left"
-    take_away(tmp_path / "authentication", "1a2b3c4d-00001-*")
-    assert found(tmp_path).problems == [
-        "authentication/1a2b3c4d-00001 has no manifest, though its topic has this partition"
+    nothing = "authentication/1a2b3c4d-00001 has no manifest, though its topic has this partition"
+    assert [p.split(" lies there, ")[-1] for p in found(tmp_path).problems] == [
+        "and not one manifest of its partition",
+        nothing,
     ]
+    take_away(tmp_path / "authentication", "1a2b3c4d-00001-*")
+    assert found(tmp_path).problems == [nothing]
+    assert found(tmp_path, since="2026-03-27T11", until="2026-03-27T12").problems == [nothing], "as others show later"
 
 
 def test_what_lies_in_the_hours_that_were_asked_for_is_held_against_each_other(partitions, tmp_path):
     take_away(tmp_path / "manifests", "hour=12/1a2b3c4d-00001-*", "hour=13/1a2b3c4d-00001-*")
     assert found(tmp_path, until="2026-03-27T12").problems == []
-    assert found(tmp_path, since="2026-03-27T13").problems == []
+    assert len(found(tmp_path, since="2026-03-27T13").problems) == 1
     assert len(found(tmp_path, since="2026-03-27T12").problems) == 1
     take_away(tmp_path / "manifests", "hour=10/1a2b3c4d-00000-*", "hour=11/1a2b3c4d-00001-*")
     assert len(found(tmp_path, since="2026-03-27T11").problems) == 1
@@ -356,10 +493,11 @@ def test_a_partition_that_is_added_or_had_nothing_more_is_no_fault(tmp_path):
         one.account(hour, partitions=2)
     two.account(0, partitions=2)
     assert found(tmp_path).problems == [], "after its rest one begins before the other"
-    two.account(24, marker="stopped", partitions=2)
+    two.account(24, marker="finished", partitions=2)
     for hour in range(25, 28):
         one.account(hour, partitions=2)
-    assert found(tmp_path).problems == [], "it says that it stopped"
+    assert found(tmp_path).problems == [], "it says that nothing more is to come"
+    assert found(tmp_path, since="2026-03-28T11").problems == [], "what says so lies before these hours"
     one.account(28, partitions=3)
     seen = found(tmp_path)
     assert (seen.problems, seen.notes) == ([], ["1 partitions of authentication/1a2b3c4d have no manifest yet"])
@@ -373,11 +511,103 @@ def test_a_partition_that_is_added_or_had_nothing_more_is_no_fault(tmp_path):
     ], "nothing more will come"
 
 
+HOURS = [f"2026-03-27T{hour}" for hour in range(10, 17)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_honest_delivery_is_complete_in_every_window_and_whatever_is_taken_away_is_seen(tmp_path, seed):
+    """Partitions, hours, settings that change, duplicates, rubbish, manifests more often than hourly: as it comes."""
+    random = Random(seed)
+    writers = [Writer(tmp_path, Place("authentication", "1a2b3c4d", n)) for n in range(random.randint(1, 3))]
+    for hour in range(6):
+        for writer in writers:
+            if random.random() < 0.3:
+                one_of = {
+                    "compression": ["none", "gzip", "zstd"],
+                    "naming": ["offsets", "vendor"],
+                    "users": [[], ["no"]],
+                }
+                chosen = {name: random.choice(values) for name, values in one_of.items()}
+                writer.destination = parse("d", {"target": str(tmp_path), **chosen})
+            for _ in range(random.randint(0, 3)):
+                values = [sign_in(random.randint(0, 30)) for _ in range(random.randint(1, 6))]
+                writer.deliver([*values, b"rubbish"][random.randint(0, 1) :], hour)
+            writer.account(hour, partitions=len(writers))
+            if random.random() < 0.3:
+                writer.deliver([sign_in(99)], hour)
+                writer.account(hour, partitions=len(writers))
+    assert found(tmp_path).problems == []
+    for since, until in combinations(HOURS, 2):
+        assert found(tmp_path, since=since, until=until).problems == [], (since, until)
+    files = sorted(f for f in tmp_path.rglob("*") if f.is_file())
+    # A heartbeat that says that nothing came, and what only the last manifest of a partition tells, can be missing without loss or yet to come.
+    last = {f.name[:14]: f for f in files if f.suffix == ".json" and "manifests" in f.parts}
+    for file in files:
+        body = file.read_bytes()
+        if file in last.values() or (file.suffix == ".json" and b'"entries": []' in body):
+            continue
+        file.unlink()
+        assert not found(tmp_path).ok, file
+        file.write_bytes(body[:-1] + b"~")
+        assert not found(tmp_path).ok, file
+        file.write_bytes(body)
+
+
+def test_who_stopped_goes_on_some_day(tmp_path):
+    """A sync that ends well says so in the last manifest of each partition; it is no leave to be gone for ever."""
+    one, two = (Writer(tmp_path, Place("authentication", "1a2b3c4d", n)) for n in range(2))
+    for hour in range(3):
+        for writer in (one, two)[: 2 - hour]:
+            writer.account(hour, partitions=2, marker="started" if hour else "stopped")
+    assert found(tmp_path).problems == []
+    one.account(2, partitions=2)
+    assert found(tmp_path).problems == [
+        "authentication/1a2b3c4d-00001: nothing is accounted for after 2026-03-27T10, though other partitions go on to 2026-03-27T12"
+    ]
+
+
+def test_a_clock_that_ran_ahead_once_makes_nobody_late(tmp_path):
+    """The hours of manifests never go back: one that was written hours ahead is followed by others that are."""
+    ahead, right = (Writer(tmp_path, Place("authentication", "1a2b3c4d", n)) for n in range(2))
+    for hour in range(6):
+        ahead.account(hour + 3, partitions=2, written=hour)
+        right.account(hour, partitions=2)
+    assert found(tmp_path).problems == []
+
+
+def test_a_backfill_is_complete_once_it_has_come_to_its_end(tmp_path):
+    folder = "backfill/20260301T0000_20260302T0000/"
+    one, two = (Writer(tmp_path, Place("authentication", "1a2b3c4d", n, folder)) for n in range(2))
+    one.deliver([sign_in(1)])
+    one.account(partitions=2, marker="finished")
+    two.deliver([sign_in(1)])
+    for hour, last in enumerate(("started", "stopped")):
+        two.account(hour, partitions=2, marker=last)
+        assert found(tmp_path).problems == [
+            f"{folder}authentication/1a2b3c4d-00001: the backfill has not come to its end; wait for it, or give its command once more"
+        ]
+    two.account(2, partitions=2, marker="finished")
+    assert found(tmp_path).problems == []
+    for manifest in (tmp_path / folder / "manifests").rglob("*.json"):
+        manifest.unlink()
+    assert len(found(tmp_path).problems) == 1 + len(objects(tmp_path / folder)), "no manifest at all, and two objects"
+
+
+def test_a_kind_that_ends_before_the_others_is_told(tmp_path):
+    one, two = (Writer(tmp_path, Place(kind, "1a2b3c4d", 0)) for kind in ("authentication", "network_access"))
+    for hour in range(4):
+        one.account(hour)
+    two.account(0)
+    seen = found(tmp_path)
+    note = "network_access ends with 2026-03-27T10, though authentication goes on to 2026-03-27T13: right if nobody asks for it any more"
+    assert (seen.problems, seen.notes) == ([], [note])
+
+
 @pytest.mark.parametrize("folder", ["", "backfill/20260301T0000_20260302T0000/"])
 def test_a_delivery_can_be_verified_from_where_it_lies_and_from_above(tmp_path, folder):
     writer = Writer(tmp_path / "prefix", Place("authentication", "1a2b3c4d", 3, folder))
     writer.deliver([sign_in(1), b"rubbish"])
-    writer.account()
+    writer.account(marker="finished")
     for place in (tmp_path, tmp_path / "prefix", tmp_path / "prefix" / folder):
         seen = found(place)
         assert (seen.problems, seen.events, seen.notes) == ([], 1, []), place
@@ -460,12 +690,65 @@ def test_an_object_is_unpacked_in_bounded_pieces():
     assert max(sizes) <= 16 << 20
 
 
+def test_nothing_is_kept_of_what_follows_the_end_of_a_packed_object(tmp_path):
+    unpack = verify._unpacker("x.gz")
+    packed = gzip.compress(b"one\n")
+    assert list(unpack(packed)) == [b"one\n"]
+    for _ in range(2):
+        with pytest.raises(ValueError, match="goes on after its end"):
+            list(unpack(b"\0"))
+    writer = Writer(tmp_path)
+    writer.deliver([sign_in(1)])
+    writer.account()
+    file = objects(tmp_path)[0]
+    file.write_bytes(file.read_bytes() + packed)
+    told = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
+    _rewrite(tmp_path, lambda m: m["entries"][1]["objects"][0].update(told))
+    assert [p.split("/")[-1] for p in found(tmp_path).problems] == [f"{file.name} cannot be unpacked"]
+
+
 def test_files_that_are_no_objects_are_left_alone(delivered):
     (delivered / "points nowhere").symlink_to("/nowhere/at/all")
+    (delivered / "round in a circle").symlink_to(delivered)
     Path(os.fsdecode(os.fsencode(delivered) + b"/caf\xe9.txt")).touch()
     seen = found(delivered)
     assert (seen.problems, seen.notes) == ([], ["1 objects are no part of a delivery and were left alone"])
     assert "\n".join(verify.lines_of(seen)).encode()
+
+
+class GoingOn(verify.Directory):
+    """Lists folder by folder, as S3 does; once, before it comes to the folder `when`, something is delivered."""
+
+    def __init__(self, path: Path, when: str, deliver: Callable[[], None]) -> None:
+        super().__init__(str(path))
+        self.when, self.deliver = when, deliver
+
+    def keys(self) -> Iterator[str]:
+        for folder in ("authentication", "errors", "manifests", "network_access"):
+            if folder == self.when:
+                self.deliver()
+                self.when = ""
+            yield from (key for key in sorted(super().keys()) if key.startswith(folder))
+
+
+@pytest.mark.parametrize(
+    ("kind", "when"),
+    [("authentication", "manifests"), ("network_access", "network_access")],
+    ids=["object", "manifest"],
+)
+def test_a_delivery_may_go_on_meanwhile(tmp_path, kind, when):
+    """An object comes after its folder was listed, before its manifest is; a kind begins after manifests were listed."""
+    writer, new = Writer(tmp_path), Writer(tmp_path, Place(kind, "1a2b3c4d", 4))
+    writer.account()
+
+    def deliver() -> None:
+        new.account()
+        new.deliver([sign_in(1)])
+        new.account()
+
+    seen = verify.Verifier(GoingOn(tmp_path, when, deliver)).run()
+    assert (seen.problems, seen.objects) == ([], 1 if when == "manifests" else 0)
+    assert found(tmp_path).objects == 1
 
 
 class Breaking(verify.Directory):
@@ -479,7 +762,7 @@ class Breaking(verify.Directory):
         yield from super().read(key)
         if self.times:
             self.times -= 1
-            raise verify.Unreadable("reset")
+            raise verify.Broken("reset")
 
 
 def test_what_breaks_off_is_read_once_more_and_given_up_in_one_line(delivered, monkeypatch):
@@ -490,6 +773,58 @@ def test_what_breaks_off_is_read_once_more_and_given_up_in_one_line(delivered, m
         verify.Verifier(Breaking(delivered, 3)).run()
 
 
+class Locked(verify.Directory):
+    """Nobody may read its objects."""
+
+    def read(self, key: str) -> Iterator[bytes]:
+        if not key.startswith("manifests/"):
+            raise verify.Broken(f"{key} cannot be read (AccessDenied)")
+        return super().read(key)
+
+
+def test_objects_that_cannot_be_read_are_named_and_too_many_in_a_row_end_it(delivered, monkeypatch):
+    monkeypatch.setattr(verify, "PAUSES", ())
+    locked = verify.Verifier(Locked(str(delivered))).run()
+    assert len([p for p in locked.problems if p.endswith("cannot be read (AccessDenied)")]) == 6
+    monkeypatch.setattr(verify, "GIVE_UP", 2)
+    given_up = verify.Verifier(Locked(str(delivered)))
+    with pytest.raises(verify.Unreadable, match="AccessDenied"):
+        given_up.run()
+
+
+@pytest.fixture(scope="module")
+def moto():
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    yield f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    server.stop()
+
+
+@pytest.mark.parametrize("bucket", ["boto3", "our door"])
+def test_an_object_that_went_or_is_put_away_is_a_finding_beside_the_others(delivered, moto, monkeypatch, bucket):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    monkeypatch.setattr(verify, "PAUSES", ())
+    name = bucket.replace(" ", "-")
+    place = verify.Bucket(f"s3://{name}", endpoint_url=moto, region_name="us-east-1")
+    if bucket == "our door":
+        place = Delivered(of_url(f"s3://{name}", endpoint=moto, region="us-east-1"))
+    client = boto3.client("s3", endpoint_url=moto, region_name="us-east-1")
+    client.create_bucket(Bucket=name)
+    went, put_away, *_ = (str(file.relative_to(delivered)) for file in objects(delivered))
+    listed = list(verify.Directory(str(delivered)).keys())
+    for key in listed:
+        kept = {"StorageClass": "GLACIER"} if key == put_away else {}
+        client.put_object(Bucket=name, Key=key, Body=(delivered / key).read_bytes(), **kept)
+    assert sorted(place.keys()) == sorted(listed)
+    monkeypatch.setattr(place, "keys", lambda: iter(listed))
+    client.delete_object(Bucket=name, Key=went)
+    missing, closed = verify.Verifier(place).run().problems
+    assert missing.endswith(f"{went} is missing")
+    assert f"{put_away} cannot be read" in closed
+    assert "InvalidObjectState" in closed
+
+
 def test_the_file_alone_is_enough(delivered, tmp_path):
     file = tmp_path / "verify.py"
     shutil.copy(verifier(), file)
@@ -497,12 +832,58 @@ def test_the_file_alone_is_enough(delivered, tmp_path):
     done = subprocess.run(alone, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (
         0,
-        "complete: no gap, no overlap, every hash and count right",
+        "complete up to 2026-03-27T12: no gap, no overlap, every hash and count right",
     )
     missing_object(delivered)
     done = subprocess.run(alone, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "NOT COMPLETE" in done.stdout
+
+
+def alone(where: Path, **how) -> subprocess.Popen:
+    """The file as a customer runs it."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(verifier()), str(where)],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how,
+    )
+
+
+def test_whoever_reads_may_go_and_may_have_few_letters(delivered, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    nobody = alone(delivered, stdout=writing)
+    os.close(writing)
+    assert (nobody.communicate()[1], nobody.returncode) == (b"", 0)
+    missing_object(delivered)
+    shutil.copytree(delivered, tmp_path / "there" / "caf\xe9")
+    few = [sys.executable, str(verifier()), str(tmp_path / "there")]
+    done = subprocess.run(few, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert done.stdout.startswith(b"WRONG: caf\\xe9/authentication/1a2b3c4d-00003 [")
+
+
+def test_who_interrupts_it_does_not_wait_for_what_is_being_read(tmp_path):
+    writer = Writer(tmp_path, compression="none")
+    writer.deliver([sign_in(1)])
+    writer.account()
+    endless = next((tmp_path / "authentication").rglob("*.ndjson"))
+    with endless.open("r+b") as file:
+        file.truncate(1 << 40)
+    running = alone(tmp_path)
+    opened = Path(f"/proc/{running.pid}/fd")
+    eventually(lambda: any(fd.readlink() == endless for fd in opened.iterdir()))
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out, err) == (130, b"", b"")
+
+
+def test_no_room_for_names_is_one_line(delivered):
+    for n in range(100):
+        (delivered / f"{'x' * 200}{n}").touch()
+    cramped = verify.Verifier(verify.Directory(str(delivered)))
+    cramped._db.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(verify.Unreadable, match=r"cannot be kept \(database or disk is full\); let TMPDIR name"):
+        cramped.run()
 
 
 def test_what_cannot_be_read_is_one_line_and_another_exit_code(tmp_path, capsys):

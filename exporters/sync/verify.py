@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -31,13 +31,16 @@ from typing import Any, NoReturn, Protocol, TypeVar
 CHUNK = 1 << 20
 READERS = 8
 PAUSES = (0.0, 2.0)  # seconds before an object is read a second and a third time
-GIVE_UP = 20  # so many reads in a row that came to nothing are the place's fault, not the objects'
+GIVE_UP = (
+    20,
+    3,
+)  # so many reads in a row that came to nothing are the place's fault, not the objects'; before any came to something
 VERSION = 1  # of manifests
-MANIFEST_BYTES = 64 << 20  # far more than one has
+MANIFEST_BYTES, KEY_BYTES, DIGITS = 16 << 20, 1024, 20  # more than any has
 # A few bytes of zstd may say a block of 128 KiB: what so many come to can be held by every reader, and so can their window.
 ZSTD_BYTES, ZSTD_WINDOW = 256, 8 << 20
 PARTITIONS = 100_000  # more than names have room for
-LISTED = 200  # so many problems are kept in words; all are counted
+LISTED, LETTERS = 200, 2_000  # so many problems are kept in words, and so much of each; all are counted
 FINISHED = "finished"  # the last word of a chain that has an end
 BAD = -1  # lines of what cannot be unpacked
 COUNTS = ("events", "rejects", "duplicates", "filtered", "gaps")
@@ -46,13 +49,15 @@ T = TypeVar("T")
 _FOLDER = r"dt=(?P<day>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
 _NAME_BEGIN = r"(?P<stream>[0-9a-f]{8})-(?P<partition>\d{5})-(?P<first>\d{20})"
 _NAME = rf"{_NAME_BEGIN}-(?P<last>\d{{20}})"
-MANIFEST = re.compile(rf"(?P<root>.*?)manifests/(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}\.json")
+MANIFEST = re.compile(rf"(?P<root>.*?)manifests/(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}\.json", re.ASCII)
 OBJECT = re.compile(
-    rf"(?P<root>.*?)(?P<errors>errors/(?=.*-[0-9a-f]{{8}}\.ndjson))?(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}(-[0-9a-f]{{8}})?\.ndjson(\.gz|\.zst)?"
+    rf"(?P<root>.*?)(?P<errors>errors/(?=.*-[0-9a-f]{{8}}\.ndjson))?(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}(-[0-9a-f]{{8}})?\.ndjson(\.gz|\.zst)?",
+    re.ASCII,
 )
 VENDOR = re.compile(
     r"(?P<root>.*?)(?P<kind>authentication|network_access)/(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00)"
-    rf"(-{_NAME_BEGIN}|-(?P<own>\d{{5}}))?\.json(\.gz|\.zst)?"
+    rf"(-{_NAME_BEGIN}|-(?P<own>\d{{5}}))?\.json(\.gz|\.zst)?",
+    re.ASCII,
 )
 
 
@@ -80,7 +85,7 @@ class Place(Protocol):
 class Directory:
     def __init__(self, path: str) -> None:
         self.name = path
-        self._path = Path(path)
+        self._path = Path(path).resolve()
         if not self._path.is_dir():
             raise Unreadable(f"{path} is not a directory; name the one that the destination writes to")
 
@@ -91,21 +96,29 @@ class Directory:
                 for found in sorted(waiting.pop().iterdir()):
                     if found.name.startswith("."):  # what a writer has in hand, and may take away at any moment
                         continue
-                    if found.is_symlink() and found.absolute().is_relative_to(found.resolve()):  # round in a circle
+                    if found.is_symlink() and self._circular(found):
                         continue
                     if found.is_dir():
                         waiting.append(found)
-                    elif found.exists():  # a link may point nowhere
+                    elif found.is_file():  # a link may point nowhere
                         yield found.relative_to(self._path).as_posix()
         except OSError as error:
             raise Unreadable(f"{error.filename} cannot be listed ({error.strerror})") from None
 
+    def _circular(self, link: Path) -> bool:
+        """Whether it leads to where one comes from."""
+        target = link.resolve()
+        return any(p.resolve().is_relative_to(target) for p in link.parents if p.is_relative_to(self._path))
+
     def read(self, key: str) -> Iterator[bytes]:
         try:
-            with (self._path / key).open("rb") as source:
+            path = self._path / key
+            if not path.is_file():
+                raise Missing(f"{key} is missing")
+            with path.open("rb") as source:
                 while piece := source.read(CHUNK):
                     yield piece
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        except FileNotFoundError:
             raise Missing(f"{key} is missing") from None
         except OSError as error:
             raise Broken(f"{key} cannot be read ({error.strerror})") from None
@@ -183,7 +196,7 @@ class Findings:
     def wrong(self, line: str) -> None:
         self.faults += 1
         if len(self.problems) < LISTED:
-            self.problems.append(_printable(line))
+            self.problems.append(_printable(line)[:LETTERS])
 
 
 @dataclass(frozen=True)
@@ -197,17 +210,22 @@ class Seen:
 
 @dataclass
 class Chain:
-    """The manifests of one partition.  `first` and `end` are those of the hours that were asked for, the others of all there are."""
+    """The manifests of one partition.  `first` and `end` are those of the hours that were asked for, the others of all there are.
+
+    Hours are those in which manifests were written, as far as they were read: a wrong clock may have put them into later ones.
+    """
 
     first: int = 0
     end: int = 0
     named: int = 0  # where the last one ends
-    hour: str = ""
-    key: str = ""  # of the last one
+    begun: str = ""  # the hour of the first one
+    hour: str = ""  # of the last one
+    key: str = ""
     marker: str = ""  # the last word of the last one that was looked at
     looked_at: str = ""  # its key
     unread: bool = False  # one of them could not be read
     backfill: bool = False
+    newer: bool = False  # there are objects of which none tells yet
 
 
 Advance = Callable[[int, int], None]  # done, of
@@ -238,12 +256,14 @@ class Verifier:
         self._chains: dict[str, Chain] = {}
         # By delivery (root, kind and stream): in which hour its topic was first said to have so many partitions.
         self._partitions: dict[str, dict[int, str]] = {}
-        # The newest window that a manifest names, by root, kind and partition.
+        # By root, kind and partition: the newest window or hour of an object that a manifest names, and of how many streams there are manifests.
         self._windows: dict[tuple[str, str, int], str] = {}
+        self._streams: dict[tuple[str, str, int], int] = {}
         self._listed_again = False
         # Stretches are looked at by several threads: the lock is for the findings and what follows.
         self._lock = threading.Lock()
         self._broken = 0  # reads in a row that came to nothing
+        self._why = ""
         self._answered = False
         self._over = threading.Event()
 
@@ -251,13 +271,19 @@ class Verifier:
         """Raises Unreadable; what was found until then is in `found`."""
         try:
             self._list()
+            if self._torn():
+                self._list()
             with ThreadPoolExecutor(READERS) as readers:
                 try:
                     self._follow(readers)
                 except BaseException:
                     self._over.set()  # nobody waits for what is being read
                     raise
-            if not self.found.manifests:
+            if self._why and not self._answered:
+                raise Unreadable(f"{self._place.name}: {self._why}")
+            if not self.found.manifests and not any(
+                c.begun < self._since and c.hour >= self._until for c in self._chains.values()
+            ):
                 asked = self._since or self._until != "~"
                 self.found.wrong(f"{self._place.name} holds no manifest" + (" of these hours" if asked else ""))
             self._strangers()
@@ -279,6 +305,11 @@ class Verifier:
 
         self._db.executemany("INSERT OR IGNORE INTO there VALUES (?)", seen())
 
+    def _torn(self) -> bool:
+        """Whether a manifest seems to be missing, by the names: perhaps it came when its place had been listed, and the next one's had not."""
+        rows = self._db.execute("SELECT chain, first, end FROM manifests ORDER BY chain, hour, first, end")
+        return any(one[0] == two[0] and one[2] < two[1] for one, two in pairwise(rows))
+
     def _follow(self, readers: ThreadPoolExecutor) -> None:
         """Walk along every chain."""
         window = self._since, self._until
@@ -295,12 +326,14 @@ class Verifier:
                 after, written = hour >= self._until, hour
                 if inside:
                     self._advance(self.found.manifests, total)
-                    written = self._manifest(name, key, readers, begins=expected is None) or hour
+                    written = min(hour, self._manifest(name, key, readers, begins=expected is None) or hour)
                     chain.end = max(close, chain.end)
-                    self.found.chains[name] = {"first": chain.first, "end": chain.end, "through": hour}
-                chain.hour, chain.key = hour, key
+                    told = self.found.chains.setdefault(name, {"first": begin})
+                    told.update(end=chain.end, through=written)
+                    self.found.through = max(written, self.found.through)
+                chain.begun, chain.hour, chain.key = chain.begun or written, written, key
                 chain.named = expected = max(close, chain.named)
-                row = name.rpartition("-")[0], min(hour, written)
+                row = name.rpartition("-")[0], written
                 self._db.execute("INSERT OR IGNORE INTO hours VALUES (?, ?)", row)
         self._advance(total, total)
 
@@ -311,14 +344,13 @@ class Verifier:
             self.found.wrong(f"{chain}: overlap, a second {what} covers offsets [{got}, {expected})")
 
     def _manifest(self, name: str, key: str, readers: ThreadPoolExecutor, *, begins: bool) -> str:
-        """Look at one manifest and at what it names; answers the hour in which it says that it was written, which a wrong clock may have put elsewhere."""
+        """Look at one manifest and at what it names; answers the hour in which it says that it was written."""
         match, chain = MANIFEST.fullmatch(key), self._chains[name]
         assert match is not None
         first, end, hour = int(match["first"]), int(match["last"]), _hour(match)
         if name not in self.found.chains:
             chain.first = first
         self.found.manifests += 1
-        self.found.through = max(hour, self.found.through)
         try:
             told = _parsed(self._again(lambda: self._whole(key)), match)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -334,11 +366,13 @@ class Verifier:
         chain.marker, chain.looked_at, chain.backfill = told["marker"], key, bool(told.get("backfill"))
         if told["partitions"]:
             since = self._partitions.setdefault(name.rpartition("-")[0], {})
-            since.setdefault(told["partitions"], min(hour, told["written"]))
+            since.setdefault(told["partitions"], hour)
         said = told.get("kind"), told.get("stream"), told.get("partition"), told["first"], told["end"], told["hour"]
         if said != (match["kind"], match["stream"], int(match["partition"]), first, end, hour):
             self.found.wrong(f"{key} does not say what its name says")
-        if begins and not self._since and (not entries or entries[0]["kind"] != "start"):
+        if begins and entries and entries[0]["kind"] == "start":
+            chain.first = 0  # there was nothing before
+        elif begins and not self._since:
             self.found.wrong(
                 f"{name} begins at offset {first} without a start: earlier manifests are missing "
                 "(if they were deleted on purpose, verify with --from)"
@@ -361,9 +395,9 @@ class Verifier:
             for key in sorted(keys):
                 if not self._db.execute("INSERT OR IGNORE INTO named VALUES (?)", (key,)).rowcount:
                     self.found.wrong(f"{chain} [{entry['first']}, {entry['end']}): {key} is named a second time")
-                if match := VENDOR.fullmatch(key):
-                    place = _window_of(match)
-                    self._windows[place] = max(match["at"], self._windows.get(place, ""))
+                if match := OBJECT.fullmatch(key) or VENDOR.fullmatch(key):
+                    place, at = _place_of(match), match["at"] if match.re is VENDOR else _hour(match)
+                    self._windows[place] = max(at, self._windows.get(place, ""))
 
     def _add_up(self, key: str, told: dict[str, Any]) -> None:
         """Hold the totals against the entries; an entry that says too little is at fault itself."""
@@ -510,8 +544,8 @@ class Verifier:
     def _count_broken(self, error: Broken) -> NoReturn:
         """One that cannot be read is a finding; if none can, nothing is known about the delivery."""
         with self._lock:
-            self._broken += 1
-            if self._broken >= (GIVE_UP if self._answered else 1):
+            self._broken, self._why = self._broken + 1, str(error)
+            if self._broken >= GIVE_UP[not self._answered]:
                 raise Unreadable(f"{self._place.name}: {error}")
         raise error
 
@@ -519,6 +553,7 @@ class Verifier:
         """What lies there and is named by no manifest."""
         others = newer = doubtful = 0
         newest = ""
+        self._count_streams()
         for (key,) in self._db.execute("SELECT key FROM there EXCEPT SELECT key FROM named ORDER BY key"):
             match = OBJECT.fullmatch(key) or VENDOR.fullmatch(key)
             if match is None:
@@ -539,7 +574,9 @@ class Verifier:
                 f"{newer} objects, up to {newest}, are newer than the last manifest and not verified yet"
             )
         if doubtful:
-            self.found.notes.append(f"{doubtful} objects may be named by manifests that cannot be read")
+            self.found.notes.append(
+                f"{doubtful} objects may be named by manifests that are not there or cannot be read"
+            )
         if others:
             self.found.notes.append(f"{others} objects are no part of a delivery and were left alone")
 
@@ -548,34 +585,45 @@ class Verifier:
         if not match["first"]:
             return self._unnumbered(match)
         name, first = _chain(match), int(match["first"])
+        end = int(match["last"]) + 1 if match.re is OBJECT else first + 1
         chain = self._known(lambda: self._chains.get(name))
         if chain is None:
             return "alone"
         if first >= chain.named:
+            chain.newer = True
             return "newer"
-        if not chain.first <= first < chain.end:
+        if end <= chain.first or first >= chain.end:
             return "of other hours"
         return "doubtful" if chain.unread else "strange"
 
     def _unnumbered(self, match: re.Match[str]) -> str:
         """One in the vendor's naming without offsets: nothing says which manifest is to name it, but for the windows that others name."""
-        root, kind, partition = place = _window_of(match)
-        named = re.compile(rf"{re.escape(root + kind)}/[0-9a-f]{{8}}-{partition:05d}")
-        if not self._known(lambda: any(map(named.fullmatch, self._chains))):
+        place = _place_of(match)
+        streams = self._known(lambda: self._streams.get(place))
+        if streams is None:
             return "alone"
         if self._since or self._until != "~":
             return "of other hours"
-        return "newer" if match["at"] >= self._windows.get(place, "") else "strange"
+        if match["at"] >= self._windows.get(place, ""):
+            return "newer"
+        return "doubtful" if streams > 1 else "strange"
 
     def _known(self, ask: Callable[[], T]) -> T:
         """A chain's first manifest comes before its first object, but was perhaps listed before: what is not known is looked for once more."""
         if not (answer := ask()) and not self._listed_again:
             self._listed_again = True
-            for key in map(_printable, self._place.keys()):
-                if match := MANIFEST.fullmatch(key):
-                    self._chains.setdefault(_chain(match), Chain(hour="~"))
+            self._list()
+            for (name,) in self._db.execute("SELECT DISTINCT chain FROM manifests"):
+                self._chains.setdefault(name, Chain(begun="~", hour="~"))
+            self._count_streams()
             answer = ask()
         return answer
+
+    def _count_streams(self) -> None:
+        self._streams.clear()
+        for name in self._chains:
+            place = *_root_and_kind(name), int(name[-5:])
+            self._streams[place] = self._streams.get(place, 0) + 1
 
     def _judge_ends(self) -> None:
         """Hold the chains of each delivery against each other: every partition has a manifest for every hour in which any other has one.
@@ -586,16 +634,17 @@ class Verifier:
         for name, chain in self._chains.items():
             deliveries.setdefault(name.rpartition("-")[0], []).append(chain)
         for delivery, since in self._partitions.items():
-            stopped = all(chain.marker in ("stopped", FINISHED) for chain in deliveries[delivery])
-            waiting = 0
+            finished = all(chain.marker == FINISHED for chain in deliveries[delivery])
+            known = waiting = 0
             for count, hour in sorted(since.items()):
-                for name in (f"{delivery}-{n:05d}" for n in range(count)):
-                    if name in self._chains:
-                        continue
-                    if stopped or self._passed(delivery, hour, "~"):
-                        self.found.wrong(f"{name} has no manifest, though its topic has this partition")
-                    else:
+                for name in (f"{delivery}-{n:05d}" for n in range(known, count)):
+                    begun = self._chains[name].begun if name in self._chains else ""
+                    if self._passed(delivery, hour, begun or "~") or (finished and not begun):
+                        late = f" before {begun}" if begun else ""
+                        self.found.wrong(f"{name} has no manifest{late}, though its topic had this partition in {hour}")
+                    elif not begun:
                         waiting += 1
+                known = max(known, count)
             if waiting:
                 self.found.notes.append(f"{waiting} partitions of {delivery} have no manifest yet")
         for name, chain in sorted(self._chains.items()):
@@ -605,9 +654,9 @@ class Verifier:
     def _judge_end(self, name: str, chain: Chain) -> None:
         if chain.hour >= self._until:
             return
-        if chain.backfill and chain.key == chain.looked_at and chain.marker != FINISHED:
+        if chain.backfill and chain.key == chain.looked_at and (chain.marker != FINISHED or chain.newer):
             self.found.wrong(
-                f"{name}: the backfill has not come to its end; wait for it, or give its command once more"
+                f"{name}: the backfill has not come to its end; wait for it, give its command once more, or delete its folder"
             )
             return
         newest = self._passed(name.rpartition("-")[0], chain.hour, self._until if chain.hour >= self._since else "~")
@@ -638,15 +687,18 @@ class Verifier:
     def _compare_kinds(self, deliveries: dict[str, list[Chain]]) -> None:
         """A kind may end because nobody wants it any more, which only the owner of the destination knows."""
         roots: dict[str, dict[str, str]] = {}
+        longest: dict[str, tuple[str, str]] = {}
         for delivery, chains in deliveries.items():
-            root, kind = _root_and_kind(delivery)
-            kinds = roots.setdefault(root, {})
-            kinds[kind] = max(kinds.get(kind, ""), *(chain.hour for chain in chains))
-        for delivery in sorted(deliveries):
-            root, kind = _root_and_kind(delivery)
-            for other, hour in roots[root].items():
-                if other != kind and (newest := self._passed(delivery, hour, self._until)):
-                    note = f"{root}{other} ends with {hour}, though {root}{kind} goes on to {newest}: right if nobody asks for it any more"
+            if not any(chain.backfill for chain in chains):
+                root, kind = _root_and_kind(delivery)
+                newest = max(chain.hour for chain in chains)
+                kinds = roots.setdefault(root, {})
+                kinds[kind] = max(newest, kinds.get(kind, ""))
+                longest[root] = max((newest, delivery), longest.get(root, ("", "")))
+        for root, kinds in sorted(roots.items()):
+            for kind, hour in sorted(kinds.items()):
+                if newest := self._passed(longest[root][1], hour, self._until):
+                    note = f"{root}{kind} ends with {hour}, though others go on to {newest}: right if nobody asks for it any more"
                     self.found.notes.append(note)
 
 
@@ -669,9 +721,9 @@ def _root_and_kind(delivery: str) -> tuple[str, str]:
     return path[:at], path[at:]
 
 
-def _window_of(match: re.Match[str]) -> tuple[str, str, int]:
-    """Root, kind and partition of an object in the vendor's naming."""
-    return match["root"], match["kind"], int(match["partition"] or match["own"] or 0)
+def _place_of(match: re.Match[str]) -> tuple[str, str, int]:
+    """Root, kind and partition of an object."""
+    return match["root"], match["kind"], int(match["partition"] or (match.re is VENDOR and match["own"]) or 0)
 
 
 def _parsed(body: bytes, match: re.Match[str]) -> dict[str, Any]:
@@ -679,7 +731,7 @@ def _parsed(body: bytes, match: re.Match[str]) -> dict[str, Any]:
     looks from: it lies below the root of its own key, `match`, with its objects.  `marker` is its last word, `hour` and `written` are hours.  Raises
     ValueError, KeyError, TypeError, AttributeError, RecursionError.
     """
-    told: dict[str, Any] = json.loads(body)
+    told: dict[str, Any] = json.loads(body, parse_int=_integer)
     if told["version"] != VERSION:
         raise ValueError(f"its version is {told['version']}, this verifier knows {VERSION}")
     for stretch in (told, *told["entries"]):
@@ -696,7 +748,11 @@ def _parsed(body: bytes, match: re.Match[str]) -> dict[str, Any]:
                 lying["key"] = match["root"] + _own(lying, entry, match)
             if len({o["of"] for o in attempt["objects"]}) < len(attempt["objects"]):
                 raise ValueError("two objects for the same")
+        if len({_object(a, "events")["key"] for a in _attempts(entry) if _object(a, "events")}) > 1:
+            raise ValueError("two names for the same")
     told["marker"] = ([m["what"] for m in told.get("markers", ())] or [""])[-1]
+    if not type(told["hour"]) is type(told["written_at"]) is str:
+        raise TypeError("times are texts")
     told["hour"], told["written"] = told["hour"][:13], told["written_at"][:13]
     told["totals"] = dict(told.get("totals", {}))
     told["partitions"] = told.get("partitions", 0)
@@ -705,9 +761,17 @@ def _parsed(body: bytes, match: re.Match[str]) -> dict[str, Any]:
     return told
 
 
+def _integer(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
 def _own(lying: dict[str, Any], entry: dict[str, Any], manifest: re.Match[str]) -> str:
     """The key of an object, without its root.  Raises ValueError if it is not one that this manifest's entry can name."""
     key: str = lying["key"]
+    if len(key.encode()) > KEY_BYTES:
+        raise ValueError("the name of an object is longer than any")
     match = OBJECT.fullmatch(key) or VENDOR.fullmatch(key)
     if match is None:
         raise ValueError(f"not the name of an object: {key}")
@@ -715,7 +779,7 @@ def _own(lying: dict[str, Any], entry: dict[str, Any], manifest: re.Match[str]) 
         place = match["stream"], match["partition"], int(match["first"]), int(match["last"]) + 1
     else:  # what the vendor's naming does not say cannot be wrong
         first = int(match["first"] or entry["first"])
-        place = match["stream"] or manifest["stream"], f"{_window_of(match)[2]:05d}", first, entry["end"]
+        place = match["stream"] or manifest["stream"], f"{_place_of(match)[2]:05d}", first, entry["end"]
     of = "rejects" if match.re is OBJECT and match["errors"] else "events"
     said = manifest["kind"], lying["of"], manifest["stream"], manifest["partition"], entry["first"], entry["end"]
     if (match["kind"], of, *place) != said:
@@ -802,7 +866,8 @@ def lines_of(found: Findings) -> Iterator[str]:
     counted = "every hash and count right"
     if found.uncounted:
         counted = f"every hash right (without zstandard the lines of {found.uncounted} objects were not counted)"
-    yield "NOT COMPLETE" if found.faults else f"complete up to {found.through}: no gap, no overlap, {counted}"
+    through = f" up to {found.through}" if found.through else " (these hours have no manifest, and none is missing)"
+    yield "NOT COMPLETE" if found.faults else f"complete{through}: no gap, no overlap, {counted}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import hashlib
 import json
@@ -51,11 +52,11 @@ def record(offset: int, value: bytes, at: int = NOW) -> SimpleNamespace:
 class Writer:
     """A delivery as the protocol makes it, without Kafka: every cut is delivered at once."""
 
-    def __init__(self, path: Path, place: Place = PLACE, **settings) -> None:
+    def __init__(self, path: Path, place: Place = PLACE, *, first: int = 0, **settings) -> None:
         self.place = place
         self.destination = parse("d", {"target": str(path), **settings})
         self.sink, self.chain, self.at = DirectorySink(path), Chain(), 0
-        self.say(Cut(0, 0, cuts.START))
+        self.say(Cut(first, first, cuts.START))
 
     def say(self, record: cuts.Record) -> int:
         self.chain.read(self.at, cuts.decode(cuts.encode(record)))
@@ -245,6 +246,53 @@ def a_second_object_of_events(path):
     _rewrite(path, lambda m: m["entries"][1]["objects"].append(m["entries"][1]["objects"][0] | {"sha256": "0"}))
 
 
+def attempts_under_two_names(path):
+    def change(m):
+        other = copy.deepcopy(m["entries"][1])
+        other["objects"][0]["key"] = other["objects"][0]["key"].replace("hour=10", "hour=11")
+        m["entries"][1]["other_attempts"] = [other]
+
+    _rewrite(path, change)
+
+
+def an_object_that_reaches_into_others(path):
+    """A chain may begin anywhere, and nothing was before its start."""
+    writer = Writer(path, Place("authentication", "1a2b3c4d", 4), first=100)
+    writer.deliver([sign_in(n) for n in range(5)])
+    writer.account()
+    file = next(path.rglob(f"*-00004-{100:020d}-{104:020d}.ndjson.gz"))
+    shutil.copy(file, file.with_name(file.name.replace(f"{100:020d}", f"{99:020d}")))
+
+
+def manifests_with_other_digits(path):
+    """Nobody writes such names, and nothing but them tells of these objects."""
+    writer = Writer(path, Place("authentication", "1a2b3c4d", 4))
+    writer.deliver([sign_in(1)])
+    writer.account()
+    [file] = (path / "manifests").rglob("*-00004-*")
+    other = file.parents[1].with_name("dt=٢٠٢٦-٠٣-٢٧") / file.parent.name / file.name
+    other.parent.mkdir(parents=True)
+    file.rename(other)
+
+
+def a_number_without_end(path):
+    _rewrite(path, lambda m: m["entries"][1].update(events=10**4000))
+
+
+def a_time_that_is_none(path):
+    _rewrite(path, lambda m: m.update(written_at=[], partitions=4))
+
+
+def a_name_without_end(path):
+    _rewrite(path, lambda m: m["entries"][1]["objects"][0].update(key="a" * 1_000_000))
+
+
+def a_pipe_for_an_object(path):
+    file = objects(path)[0]
+    file.unlink()
+    os.mkfifo(file)
+
+
 def an_object_of_nothing_known(path):
     _rewrite(path, lambda m: m["entries"][1]["objects"].append(m["entries"][1]["objects"][0] | {"of": "others"}))
 
@@ -334,6 +382,13 @@ WRONG = {
     counts_below_nothing: "the manifest says [5, 0, 7, 0, -7] of events, rejects, duplicates, filtered, gaps",
     an_entry_that_goes_back: "an end comes after its beginning",
     a_second_object_of_events: "two objects for the same",
+    attempts_under_two_names: "two names for the same",
+    an_object_that_reaches_into_others: "is named by no manifest, though its offsets are accounted for",
+    manifests_with_other_digits: "lies there, and not one manifest of its partition",
+    a_number_without_end: "a number of 4001 digits",
+    a_time_that_is_none: "times are texts",
+    a_name_without_end: "the name of an object is longer than any",
+    a_pipe_for_an_object: "is missing",
     an_object_of_nothing_known: "no object of these offsets",
     the_object_of_other_offsets: "no object of these offsets",
     an_object_named_twice: "is named a second time",
@@ -403,6 +458,21 @@ def test_a_window_leaves_alone_what_is_of_other_hours(tmp_path):
     for since in ("2026-03-27T11", "2026-03-27T12", "2026-03-27T14"):
         seen = found(tmp_path, since=since, until="2026-03-27T15")
         assert (seen.problems, seen.notes) == ([], [])
+    first = next((tmp_path / "authentication").rglob(f"*-{1:020d}-*"))
+    shutil.copy(first, first.with_name(first.name.replace(f"-{1:020d}.", f"-{2:020d}.")))
+    assert len(found(tmp_path, since="2026-03-27T12", until="2026-03-27T15").problems) == 1, "it reaches into them"
+
+
+def test_hours_in_which_everything_rested_are_complete(tmp_path):
+    writer = Writer(tmp_path)
+    for hour in (0, 1, 8, 9):
+        writer.deliver([sign_in(hour)], hour)
+        writer.account(hour, marker="paused" if hour == 1 else "resumed")
+    seen = found(tmp_path, since="2026-03-27T13", until="2026-03-27T15")
+    assert (seen.ok, seen.manifests) == (True, 0)
+    assert "(these hours have no manifest, and none is missing)" in list(verify.lines_of(seen))[-1]
+    for since, until in (("2026-03-27T08", "2026-03-27T10"), ("2026-03-27T20", "2026-03-27T22")):
+        assert not found(tmp_path, since=since, until=until).ok, "nothing tells of what was before, or came later"
 
 
 def test_what_no_manifest_tells_yet_is_said_and_is_no_fault(tmp_path):
@@ -466,13 +536,14 @@ def test_partitions_are_held_against_each_other(partitions, tmp_path):
     take_away(tmp_path / "authentication", "hour=11/1a2b3c4d-00001-*")
     assert found(tmp_path).problems == [early.format(10, "2026-03-27T13")]
     take_away(tmp_path / "manifests", "1a2b3c4d-00001-*")
-    nothing = "authentication/1a2b3c4d-00001 has no manifest, though its topic has this partition"
+    nothing = "authentication/1a2b3c4d-00001 has no manifest, though its topic had this partition in 2026-03-27T10"
     assert [p.split(" lies there, ")[-1] for p in found(tmp_path).problems] == [
         "and not one manifest of its partition",
         nothing,
     ]
     take_away(tmp_path / "authentication", "1a2b3c4d-00001-*")
     assert found(tmp_path).problems == [nothing]
+    nothing = nothing.replace("T10", "T11")
     assert found(tmp_path, since="2026-03-27T11", until="2026-03-27T12").problems == [nothing], "as others show later"
 
 
@@ -507,8 +578,28 @@ def test_a_partition_that_is_added_or_had_nothing_more_is_no_fault(tmp_path):
     take_away(tmp_path, "1a2b3c4d-00002-*")
     one.account(30, marker="stopped", partitions=3)
     assert found(tmp_path).problems == [
-        "authentication/1a2b3c4d-00002 has no manifest, though its topic has this partition"
-    ], "nothing more will come"
+        "authentication/1a2b3c4d-00002 has no manifest, though its topic had this partition in 2026-03-28T14"
+    ]
+
+
+def test_a_topic_may_grow_a_moment_before_the_sync_stops_and_not_before_a_backfill_ends(tmp_path):
+    for folder, wrong in (("", 0), ("backfill/20260301T0000_20260302T0000/", 1)):
+        writer = Writer(tmp_path, Place("authentication", "1a2b3c4d", 0, folder))
+        writer.account(partitions=2, marker="finished" if folder else "stopped")
+        assert len(found(tmp_path).problems) == wrong
+
+
+def test_a_partition_that_begins_late_lacks_what_was_before(tmp_path):
+    """Also in a window before its first manifest that is left."""
+    one, two = (Writer(tmp_path, Place("authentication", "1a2b3c4d", n)) for n in range(2))
+    for hour in range(6):
+        for n, writer in enumerate((one, two)):
+            writer.deliver([sign_in(10 * hour + n)], hour)
+            writer.account(hour, partitions=2)
+    take_away(tmp_path, *(f"hour={hour}/1a2b3c4d-00001-*" for hour in (10, 11, 12)))
+    late = "authentication/1a2b3c4d-00001 has no manifest before 2026-03-27T13, though its topic had this partition in 2026-03-27T10"
+    assert late in found(tmp_path).problems
+    assert found(tmp_path, until="2026-03-27T13").problems == [late]
 
 
 HOURS = [f"2026-03-27T{hour}" for hour in range(10, 17)]
@@ -573,6 +664,11 @@ def test_a_clock_that_ran_ahead_once_makes_nobody_late(tmp_path):
         ahead.account(hour + 3, partitions=2, written=hour)
         right.account(hour, partitions=2)
     assert found(tmp_path).problems == []
+    take_away(tmp_path, "hour=16/1a2b3c4d-00000-*", "hour=17/1a2b3c4d-00000-*", "hour=18/1a2b3c4d-00000-*")
+    [problem] = found(tmp_path).problems
+    assert (
+        "00000: nothing is accounted for after 2026-03-27T12, though other partitions go on to 2026-03-27T15" in problem
+    )
 
 
 def test_a_backfill_is_complete_once_it_has_come_to_its_end(tmp_path):
@@ -584,13 +680,17 @@ def test_a_backfill_is_complete_once_it_has_come_to_its_end(tmp_path):
     for hour, last in enumerate(("started", "stopped")):
         two.account(hour, partitions=2, marker=last)
         assert found(tmp_path).problems == [
-            f"{folder}authentication/1a2b3c4d-00001: the backfill has not come to its end; wait for it, or give its command once more"
+            f"{folder}authentication/1a2b3c4d-00001: the backfill has not come to its end; wait for it, give its command once more, or delete its folder"
         ]
     two.account(2, partitions=2, marker="finished")
     assert found(tmp_path).problems == []
+    two.deliver([sign_in(2)])
+    assert len(found(tmp_path).problems) == 1, "the command was given once more, and has not come to its end"
+    two.account(3, partitions=2, marker="finished")
+    assert found(tmp_path).problems == []
     for manifest in (tmp_path / folder / "manifests").rglob("*.json"):
         manifest.unlink()
-    assert len(found(tmp_path).problems) == 1 + len(objects(tmp_path / folder)), "no manifest at all, and two objects"
+    assert len(found(tmp_path).problems) == 1 + len(objects(tmp_path / folder)), "no manifest at all, and three objects"
 
 
 def test_a_kind_that_ends_before_the_others_is_told(tmp_path):
@@ -599,7 +699,7 @@ def test_a_kind_that_ends_before_the_others_is_told(tmp_path):
         one.account(hour)
     two.account(0)
     seen = found(tmp_path)
-    note = "network_access ends with 2026-03-27T10, though authentication goes on to 2026-03-27T13: right if nobody asks for it any more"
+    note = "network_access ends with 2026-03-27T10, though others go on to 2026-03-27T13: right if nobody asks for it any more"
     assert (seen.problems, seen.notes) == ([], [note])
 
 
@@ -710,6 +810,9 @@ def test_nothing_is_kept_of_what_follows_the_end_of_a_packed_object(tmp_path):
 def test_files_that_are_no_objects_are_left_alone(delivered):
     (delivered / "points nowhere").symlink_to("/nowhere/at/all")
     (delivered / "round in a circle").symlink_to(delivered)
+    for one, other in (("a", "b"), ("b", "a")):
+        (delivered / one).mkdir()
+        (delivered / one / "round").symlink_to(delivered / other, target_is_directory=True)
     Path(os.fsdecode(os.fsencode(delivered) + b"/caf\xe9.txt")).touch()
     seen = found(delivered)
     assert (seen.problems, seen.notes) == ([], ["1 objects are no part of a delivery and were left alone"])
@@ -729,6 +832,52 @@ class GoingOn(verify.Directory):
                 self.deliver()
                 self.when = ""
             yield from (key for key in sorted(super().keys()) if key.startswith(folder))
+
+
+class Torn(verify.Directory):
+    """Between two pages of its first listing one manifest comes where it has been, and another where it is going."""
+
+    def __init__(self, path: Path, deliver: Callable[[], None]) -> None:
+        super().__init__(str(path))
+        self.deliver = deliver
+
+    def keys(self) -> Iterator[str]:
+        before = sorted(super().keys())
+        yield from before
+        self.deliver()
+        self.deliver = lambda: None
+        yield from (key for key in sorted(super().keys()) if key > before[-1] and "hour=12" in key)
+
+
+def test_a_manifest_that_came_where_the_listing_had_been_is_not_missing(tmp_path):
+    writer = Writer(tmp_path)
+    for hour in range(2):
+        writer.deliver([sign_in(hour)], hour)
+        writer.account(hour)
+
+    def deliver() -> None:
+        for hour in (1, 2):
+            writer.deliver([sign_in(9)], hour)
+            writer.account(hour)
+
+    assert verify.Verifier(Torn(tmp_path, deliver)).run().problems == []
+
+
+def test_a_plain_name_says_nothing_of_the_stream(tmp_path):
+    """A topic is made anew while objects of the old one have no manifest yet."""
+    old = Writer(tmp_path, naming="vendor")
+    for hour in range(3):
+        old.deliver([sign_in(hour)], hour)
+        if hour == 0:
+            old.account()
+    assert (found(tmp_path).problems, len(found(tmp_path).notes)) == ([], 1)
+    new = Writer(tmp_path, Place("authentication", "99999999", 3), naming="vendor")
+    for hour in (4, 5):
+        new.deliver([sign_in(9)], hour)
+        new.account(hour)
+    seen = found(tmp_path)
+    assert seen.problems == []
+    assert seen.notes == ["2 objects may be named by manifests that are not there or cannot be read"]
 
 
 @pytest.mark.parametrize(
@@ -769,6 +918,10 @@ def test_what_breaks_off_is_read_once_more_and_given_up_in_one_line(delivered, m
     monkeypatch.setattr(verify, "PAUSES", (0.0, 0.0))
     seen = verify.Verifier(Breaking(delivered, 2)).run()
     assert (seen.problems, seen.events) == ([], 30)
+    assert verify.Verifier(Breaking(delivered, 3)).run().problems == ["reset"]
+    with pytest.raises(verify.Unreadable, match="reset"):
+        verify.Verifier(Breaking(delivered, 9)).run()
+    take_away(delivered, "hour=11/*.json", "hour=12/*.json")
     with pytest.raises(verify.Unreadable, match="reset"):
         verify.Verifier(Breaking(delivered, 3)).run()
 
@@ -786,7 +939,7 @@ def test_objects_that_cannot_be_read_are_named_and_too_many_in_a_row_end_it(deli
     monkeypatch.setattr(verify, "PAUSES", ())
     locked = verify.Verifier(Locked(str(delivered))).run()
     assert len([p for p in locked.problems if p.endswith("cannot be read (AccessDenied)")]) == 6
-    monkeypatch.setattr(verify, "GIVE_UP", 2)
+    monkeypatch.setattr(verify, "GIVE_UP", (2, 1))
     given_up = verify.Verifier(Locked(str(delivered)))
     with pytest.raises(verify.Unreadable, match="AccessDenied"):
         given_up.run()

@@ -18,10 +18,10 @@ from exporters.sinks.credentials import hands_out
 from exporters.sinks.opening import open_sink
 from exporters.sinks.remedies import DENIED, code_of, is_about_signing, is_taken, translated
 from exporters.sinks.s3 import PROBE, UNKNOWN_CONDITION
-from exporters.sinks.sink import Document, Outcome, Sink
+from exporters.sinks.sink import Document, Outcome, Receipt, Sink
 from exporters.sinks.target import BucketTarget, DirectoryTarget, Role
 from pipeline import clock
-from pipeline.errors import ConfigError, Refused, Unavailable
+from pipeline.errors import ConfigError, Problem, Refused, Unavailable
 from pipeline.model.times import iso
 
 CLAIM_KEY = "_activity/claim.json"
@@ -103,7 +103,7 @@ class _Directory:
         return "a name that is taken stays as it is"
 
     def _claim(self) -> str:
-        return _claim(self._sink, self._target.place, self._owner)
+        return _claim(self._sink, self._owner)
 
 
 class _Bucket:
@@ -230,7 +230,7 @@ class _Bucket:
         return "the role refuses who does not name the external id"
 
     def _claim(self) -> str:
-        return _claim(open_sink(self._target), self._target.place, self._owner)
+        return _claim(open_sink(self._target), self._owner)
 
     def _put(self, document: Document, **more: str) -> dict[str, Any]:
         ask = {
@@ -247,19 +247,32 @@ class _Bucket:
         return dict(self._client.put_object(**ask))
 
 
-def _claim(sink: Sink, place: str, owner: str) -> str:
-    """Write down once who delivers here.  Two deliveries to one place would prove each other incomplete."""
-    claim = _document(CLAIM_KEY, json.dumps({"delivered by": owner}).encode() + b"\n")
-    receipt = sink.create(claim)
+def claim(sink: Sink, owner: str) -> Receipt:
+    """Write down once who delivers here.  Two deliveries to one place would prove each other incomplete.
+
+    The hash of the receipt is None if somebody has claimed the place and these rights do not show who.  Raises Unavailable, Refused.
+    """
+    document = _document(CLAIM_KEY, json.dumps({"delivered by": owner}).encode() + b"\n")
+    receipt = sink.create(document)
+    if receipt.sha256 not in (document.sha256, None):
+        try:
+            other = " ".join(b"".join(sink.read(CLAIM_KEY))[:200].decode(errors="replace").split())
+        except Problem:  # encrypted with a key that may not be used, say
+            other = f"which {CLAIM_KEY} names"
+        raise Refused(
+            f"{sink.place} is claimed by another delivery, {other}: if this is the same one renamed, give it its former name back, "
+            f"or choose another prefix; if that one is gone, delete {CLAIM_KEY} there"
+        )
+    return receipt
+
+
+def _claim(sink: Sink, owner: str) -> str:
+    receipt = claim(sink, owner)
     if receipt.outcome is Outcome.STORED:
-        return f"{place} is claimed for {owner}"
-    if receipt.sha256 == claim.sha256:
-        return f"{place} was claimed for {owner} before"
-    if receipt.sha256 is None:
-        return f"{place} was claimed before; by whom cannot be seen with these rights: if not by this check, choose another prefix"
-    raise _Change(
-        f"{place} is claimed by another delivery; choose another prefix, or delete {CLAIM_KEY} if that one is gone"
-    )
+        return f"{sink.place} is claimed for {owner}"
+    if receipt.sha256 is not None:
+        return f"{sink.place} was claimed for {owner} before"
+    return f"{sink.place} was claimed before; by whom cannot be seen with these rights: if not by this delivery, choose another prefix"
 
 
 def _document(key: str, body: bytes) -> Document:

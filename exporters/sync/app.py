@@ -10,6 +10,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from exporters.sync.destinations import Destination
 from exporters.sync.door import Door
 from exporters.sync.notices import Notices
 from exporters.sync.pump import Pump
+from exporters.sync.setup import owner
 from pipeline import clock, logs
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.metrics import Metrics
@@ -191,7 +193,8 @@ class House:
             except ConfigError as problem:
                 log.warning("notices cannot be mailed", destination=name, problem=str(problem))
         self._notices[name] = Notices(self._settings, self._desk, name, destination, self._metrics, mailer)
-        pump = Pump(self._settings, name, destination, Door(destination.target), self._metrics, memory_bytes=share)
+        door = Door(destination.target, partial(owner, self._settings, name, destination))
+        pump = Pump(self._settings, name, destination, door, self._metrics, memory_bytes=share)
         paused = self._desk.paused(name)
         pump.paused = (paused.note or "by an operator") if paused is not None else ""
         pump.start()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from exporters.sync.batches import Batch, Former
@@ -20,6 +21,7 @@ from exporters.sync.door import Door
 from exporters.sync.kafka import CutLog, TopicPartition, bounds, events_consumer, first_record, read_range
 from exporters.sync.lane import Delivery
 from exporters.sync.pump import Assignments, Pump
+from exporters.sync.setup import owner
 from pipeline import clock
 from pipeline.errors import Refused
 from pipeline.metrics import Metrics
@@ -103,9 +105,8 @@ class Backfill(Pump):
     def __init__(
         self, settings: Settings, name: str, destination: Destination, made: Plan, stretch: tuple[int, int]
     ) -> None:
-        super().__init__(
-            settings, name, destination, Door(destination.target), Metrics(), memory_bytes=settings.sync_memory_bytes
-        )
+        door = Door(destination.target, partial(owner, settings, name, destination))
+        super().__init__(settings, name, destination, door, Metrics(), memory_bytes=settings.sync_memory_bytes)
         self._made = made
         self._stretch = stretch
         self.events = 0

@@ -124,14 +124,19 @@ def configured(settings: Settings) -> dict[str, Destination]:
             faults.append(str(error))
     if faults:
         raise ConfigError("; ".join(faults))
-    names = sorted(found)
-    for n, name in enumerate(names):
-        other = overlapping(name, found[name], {o: found[o] for o in names[:n]})
-        if other:
-            raise ConfigError(
-                f"destinations {other} and {name} share {found[name].target.place}: give each a prefix of its own"
-            )
+    apart(found)
     return found
+
+
+def apart(destinations: Mapping[str, Destination]) -> None:
+    """Raises ConfigError if two of them share a place."""
+    names = sorted(destinations)
+    for n, name in enumerate(names):
+        destination = destinations[name]
+        if other := overlapping(name, destination, {o: destinations[o] for o in names[:n]}):
+            raise ConfigError(
+                f"destinations {other} and {name} share {destination.target.place}: give each a prefix of its own"
+            )
 
 
 def overlapping(name: str, destination: Destination, others: Mapping[str, Destination]) -> str:

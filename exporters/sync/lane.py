@@ -12,6 +12,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
+from exporters.sinks.check import CLAIM_KEY
 from exporters.sinks.sink import Document
 from exporters.sync import cuts, keys, manifests
 from exporters.sync.batches import Batch, Former, Place, attempt_of, cut_of
@@ -106,6 +107,8 @@ class Lane:
         self._force = False
         self._stopping = False
         self._paused = False
+        # The name under which these offsets were delivered to a place that is called the same, maybe in another store.
+        self._other = ""
         self._leaving_since = 0  # record time of the first record of the cut under way
         self._markers: list[Marker] = [Marker("started", clock.now_ms(), f"revision {delivery.destination.revision}")]
         self._manifest_at = clock.monotonic()
@@ -117,11 +120,15 @@ class Lane:
     def read(self, records: list[Any]) -> None:
         """Records of this lane's partition of the log of cuts, of whatever chain."""
         prefix = self._id.prefix.encode()
+        at_this_place = prefix[prefix.index(b"@") :]
         for record in records:
             if record.offset < self.chain.next:
                 continue
-            if record.key is not None and record.key.startswith(prefix):
+            key = record.key or b""
+            if key.startswith(prefix):
                 self.chain.read(record.offset, cuts.decode(record.value))
+            elif at_this_place in key:
+                self._other = key.partition(b"@")[0].decode()
             self.chain.next = record.offset + 1
 
     def take(self, records: list[Any], begin: Callable[[TopicPartition], int]) -> None:
@@ -393,19 +400,25 @@ class Lane:
         known = {p.sha256 for a in entry.attempts for p in a.parts}
         reach(Step.BEFORE_PUT)
         for document in documents:
-            receipt = self._delivery.door.create(document)
-            if receipt.sha256 is not None and receipt.sha256 not in known:
-                raise Refused(
-                    f"{self._delivery.door.place}/{document.key} holds something that this delivery never wrote: "
-                    "somebody else writes under this prefix; give the destination a prefix of its own"
-                )
+            self._store(document, known)
         reach(Step.AFTER_PUT)
+        return True
+
+    def _store(self, document: Document, known: set[str], otherwise: str = "") -> bool:
+        receipt = self._delivery.door.create(document)
+        if receipt.sha256 is not None and receipt.sha256 not in known:
+            raise Refused(
+                f"{self._delivery.door.place}/{document.key} holds something that this delivery never wrote: "
+                f"somebody else writes under this prefix; give the destination a prefix of its own{otherwise}"
+            )
         return True
 
     def _publish(self, account: cuts.Account) -> Any:
         topic, name = self.tp.topic, self._delivery.name
         document = manifests.document(account, self.place, name, topic)
-        if self._background(lambda: self._delivery.door.create(document)) is ...:
+        # Another version of this software may have written the same account in another form.
+        otherwise = ", or delete this manifest if it is its own from before an update: it is written again"
+        if self._background(lambda: self._store(document, {document.sha256}, otherwise)) is ...:
             return ...
         reach(Step.MANIFEST_PUT)
         self.worked_at = clock.now_ms()
@@ -489,11 +502,23 @@ class Lane:
         at = self._batch is not None and self._batch.first == first and not self._waiting
         return at and self._control.position(self.tp) >= limit
 
-    def _start(self) -> Cut:
+    def _start(self) -> Any:
+        if self._other and self._background(self._alone) is ...:
+            return ...
         begin, end = self._delivery.bounds(self.tp)
         start = self._delivery.start(self.tp, begin, end)
         now = clock.now_ms()
         return Cut(start, start, cuts.START, "", 0, 0, now)
+
+    def _alone(self) -> bool:
+        """Another name has delivered these offsets.  That was to another store, or is gone from this one, if nobody but us has claimed the place."""
+        if self._delivery.door.claim().sha256 is None:
+            place = self._delivery.door.place
+            raise Refused(
+                f"{place} holds what destination {self._other} delivered: give this one that name back, or choose another prefix; "
+                f"if nothing of it is there any more, delete {CLAIM_KEY} there"
+            )
+        return True
 
     def _rewind(self, first: int) -> Any:
         """Read the source from `first` on, after what the verdicts need before it."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from exporters.sinks import check as sinks
 from exporters.sinks.check import Step
 from exporters.sync import keys
-from exporters.sync.destinations import Destination
+from exporters.sync.destinations import Destination, apart, configured
 from pipeline import broker, topics
 from pipeline.errors import ConfigError, RequestError
 from pipeline.settings import Settings
@@ -22,7 +22,11 @@ def check(settings: Settings, destinations: Mapping[str, Destination], name: str
 
 
 def owner(settings: Settings, name: str, destination: Destination) -> str:
-    """Who delivers: the chain, and the log of cuts that remembers it.  Another log knows nothing of what lies there."""
+    """Who delivers: the chain, and the log of cuts that remembers it.  Another log knows nothing of what lies there.
+
+    Raises ConfigError, also for a destination of the API that shares the place of one in the settings; Unavailable.
+    """
+    apart({name: destination} | configured(settings))
     topic = topics.CUTS.name(prefix=settings.topic_prefix, app=settings.app_id)
     facts = broker.describe(settings)
     if topic not in facts:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from deploy.local.stack import Stack
-from exporters.sync import cuts, keys, lane, verify
+from exporters.sinks.check import CLAIM_KEY
+from exporters.sinks.directory import DirectorySink
+from exporters.sinks.sink import Outcome
+from exporters.sync import cuts, keys, lane, manifests, verify
 from exporters.sync.batches import Former, Place
 from exporters.sync.destinations import parse
 from exporters.sync.door import Door
@@ -29,12 +33,12 @@ OTHERS = [f"authentication/5eed0000-{n:05d} has no manifest, though its topic ha
 class Owner:
     """A lane with clients of its own; it moves only when it is told to."""
 
-    def __init__(self, settings, destination, work, door=None):
+    def __init__(self, settings, destination, work, door=None, name="two"):
         self.consumer = events_consumer(settings, group=None, client="lane")
         self.consumer.assign([TP])
         self.log = CutLog(settings, topics.SYNC.name(prefix=settings.topic_prefix, app=settings.app_id))
         self.delivery = Delivery(
-            name="two", destination=destination, settings=settings, door=door or Door(destination.target), log=self.log, work=work,
+            name=name, destination=destination, settings=settings, door=door or Door(destination.target, lambda: name), log=self.log, work=work,
             bounds=lambda tp: bounds(self.consumer, [tp])[tp], commit=lambda *_: None, start=lambda _tp, begin, _end: begin, delivered=lambda _: None,
         )  # fmt: skip
         self.lane = Lane(self.delivery, TP, Place("authentication", "5eed0000", 0), self.consumer, None)
@@ -130,7 +134,7 @@ def test_what_nobody_foresaw_needs_attention_at_its_own_destination_and_is_tried
     target = {"kind": "directory", "path": str(tmp_path / "objects")}
     destination = parse("two", {"target": target, "idle_seconds": 1, "manifest_seconds": 1})
     with ThreadPoolExecutor(2) as work:
-        door = Surprising(destination.target)
+        door = Surprising(destination.target, lambda: "two")
         owner = Owner(servers.settings, destination, work, door)
         try:
             owner.until(lambda: owner.lane.problem is not None)
@@ -162,5 +166,56 @@ def test_a_surprise_while_a_cut_is_formed_again_is_not_taken_for_retention(serve
             owner.lane._former = SurprisingFormer("authentication", destination)
             with pytest.raises(ValueError, match="nobody foresaw"):
                 owner.lane._from_source(cut)
+        finally:
+            owner.close()
+
+
+class Blind(DirectorySink):
+    """One whose user may put and not look, as with `s3:PutObject` alone."""
+
+    def create(self, document):
+        receipt = super().create(document)
+        return receipt if receipt.outcome is Outcome.STORED else replace(receipt, sha256=None)
+
+
+def test_another_name_is_refused_also_where_nobody_may_look_and_may_go_on_once_the_claim_is_gone(
+    servers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lane, "REFUSED_SECONDS", 0.1)
+    objects = tmp_path / "objects"
+    destination = parse("two", {"target": str(objects)})
+    with ThreadPoolExecutor(2) as work:
+
+        def owner(name):
+            door = Door(destination.target, lambda: name)
+            door._sink = Blind(objects)
+            return Owner(servers.settings, destination, work, door, name)
+
+        before, again, after = owner("before"), owner("before"), owner("after")
+        try:
+            for one in (before, again):
+                one.until(lambda one=one: one.lane.chain.end == 0 and one.rests and not one.lane.chain.accounts)
+            assert len(list((objects / "manifests").rglob("*.json"))) > 0
+            after.until(lambda: after.lane.problem)
+            assert "holds what destination before delivered" in str(after.lane.problem)
+            assert after.lane.chain.end is None
+            (objects / CLAIM_KEY).unlink()
+            after.until(lambda: after.lane.chain.end == 0 and after.rests)
+        finally:
+            for one in (before, again, after):
+                one.close()
+
+
+def test_a_manifest_of_another_is_not_taken_for_ones_own(servers, tmp_path):
+    objects = tmp_path / "objects"
+    destination = parse("two", {"target": str(objects)})
+    account = cuts.Account(0, cuts.Manifest(0, 0, 0, 0), [], [])
+    with ThreadPoolExecutor(2) as work:
+        owner = Owner(servers.settings, destination, work)
+        try:
+            others = manifests.document(account, owner.lane.place, "another", TP.topic)
+            owner.delivery.door.create(others)
+            eventually(lambda: owner.lane._publish(account) is not ... or owner.lane.problem)
+            assert f"{objects}/{others.key} holds something that this delivery never wrote" in str(owner.lane.problem)
         finally:
             owner.close()

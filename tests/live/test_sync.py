@@ -16,7 +16,7 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from exporters.sync import app, lane, notices, verify
+from exporters.sync import app, lane, notices, pump, verify
 from exporters.sync import desk as desk_module
 from exporters.sync.desk import State, following
 from exporters.sync.kafka import Gone, read_range
@@ -246,6 +246,43 @@ def test_a_destination_that_is_made_again_while_it_ends_is_delivered_on(servers,
     finally:
         house.stop()
     same(servers, tmp_path)
+
+
+def test_another_name_at_a_place_is_refused_and_the_first_goes_on(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(pump, "STOP_SECONDS", 0.5)
+    servers.produce(servers.stream.lines(100))
+    with servers.sync("before", tmp_path) as syncing:
+        eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
+    with servers.sync("after", tmp_path) as syncing:
+        problem = eventually(attention(lambda: summary_of(servers, syncing)), look=syncing.look)
+    assert '"before@' in problem
+    assert "give it its former name back, or choose another prefix" in problem
+    for _ in range(2):
+        servers.produce(servers.stream.lines(100))
+        with servers.sync("before", tmp_path) as syncing:
+            eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
+    same(servers, tmp_path)
+
+
+def test_a_destination_made_by_the_api_around_one_of_the_settings_is_refused_and_the_others_go_on(
+    servers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pump, "STOP_SECONDS", 0.5)
+    with following(servers.settings) as desk:
+        desk.put("made", {"target": str(tmp_path), **QUICK})
+        try:
+            with servers.sync("within", tmp_path / "within") as syncing:
+                made = desk.destinations()["made"]
+                problem = eventually(attention(lambda: desk.summary("made", made)), look=syncing.look)
+                eventually(lambda: servers.covered(tmp_path / "within", "authentication", SIGN_INS), look=syncing.look)
+        finally:
+            desk.remove("made")
+    assert problem == f"destinations made and within share {tmp_path}/within: give each a prefix of its own"
+    assert [file.name for file in tmp_path.iterdir()] == ["within"]
+
+
+def attention(summary):
+    return lambda: (s := summary()).state == "needs attention" and s.problem
 
 
 def summary_of(servers, syncing):

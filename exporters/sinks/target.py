@@ -76,7 +76,7 @@ Credentials = Annotated[KeyPair | Ambient | Role | WebIdentity, Field(discrimina
 
 
 class DirectoryTarget(_Value):
-    """A directory of this machine."""
+    """A directory of this machine, from its root: each process has a working directory of its own."""
 
     kind: Literal["directory"] = "directory"
     path: Path
@@ -85,6 +85,10 @@ class DirectoryTarget(_Value):
     @classmethod
     def _names_a_place(cls, path: Path) -> Path:
         path.resolve()  # raises ValueError where a sign of it is none that a path may have
+        if not path.is_absolute():
+            raise ValueError(
+                "say s3://bucket/prefix with two slashes, or a directory from its root, as /a/path or file:///a/path"
+            )
         return path
 
     @property

@@ -36,11 +36,7 @@ def _spelled_out(target: Any) -> Any:
     if there and scheme == "s3":
         bucket, _, prefix = rest.partition("/")
         return {"kind": "s3", "bucket": bucket, "prefix": prefix}
-    of_file = bool(there) and scheme == "file"
-    path = rest if of_file else said
-    if not path or "://" in path or (of_file and not path.startswith("/")):
-        raise ValueError("say s3://bucket/prefix, or a directory as /a/path or file:///a/path")
-    return {"kind": "directory", "path": path}
+    return {"kind": "directory", "path": rest if there and scheme == "file" else said}
 
 
 class Webhook(BaseModel):

@@ -61,6 +61,12 @@ def test_what_a_bucket_target_cannot_be(wrong):
         TARGET.validate_python({"kind": "s3", "bucket": "logs", **wrong})
 
 
+@pytest.mark.parametrize("path", ["out", "~/out", "s3:/logs/a", ""])
+def test_a_directory_is_a_whole_path(path):
+    with pytest.raises(ValidationError, match="from its root"):
+        TARGET.validate_python({"kind": "directory", "path": path})
+
+
 STORE = {"kind": "s3", "bucket": "logs", "endpoint": "https://store.example.com"}
 
 

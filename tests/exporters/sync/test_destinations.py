@@ -52,9 +52,12 @@ def test_tables_and_json_say_the_same(tmp_path, monkeypatch):
         *(
             (
                 f'[destinations.a]\ntarget = "{target}"\n',
-                "a: target: Value error, say s3://bucket/prefix, or a directory",
+                "a: target.directory.path: Value error, say s3://bucket/prefix with two slashes, or a directory",
             )
-            for target in ("", " ", "S3://bucket/p", "gs://bucket/p", "https://b.s3.amazonaws.com/p", "file://host/a")
+            for target in (
+                *("", " ", "S3://bucket/p", "gs://bucket/p", "https://b.s3.amazonaws.com/p", "file://host/a"),
+                *("s3:/bucket/p", "~/out", "out", "./out", "file:out"),
+            )
         ),
         ('[destinations.a]\ntarget = "/a\\u0000b"\n', "a: target"),
         ('destinations = "{"\n', "not JSON"),

@@ -140,26 +140,28 @@ class Desk:
         except msgspec.MsgspecError:
             return
 
-    def _episode(self, key: str, value: bytes | None) -> None:
-        """The first to begin one has begun it, the first to end it has ended it; a repetition changes nothing."""
+    def _episode(self, key: str, value: bytes | None) -> bool | None:
+        """The first to begin one has begun it, the first to end it has ended it; a repetition changes nothing.  False: refused."""
         name = key.partition("/")[2]
         if value is None:
             self._episodes.pop(name, None)
-            return
+            return None
         try:
             episode = msgspec.json.decode(value, type=Episode)
         except msgspec.MsgspecError:
-            return
+            return None
         before = self._episodes.get(name)
-        is_open = before is not None and not before.until
-        if before is not None and episode.id == before.id:
-            allowed = (is_open and bool(episode.until)) or (episode.until == before.until and episode.told)
-        elif is_open and before is not None:
-            allowed = _worse(episode.type, before.type)
-        else:
+        if before is None:
+            allowed = True  # if it has ended, its beginning was compacted away
+        elif episode.id == before.id:
+            allowed = (not before.until and bool(episode.until)) or (episode.until == before.until and episode.told)
+        elif before.until:
             allowed = not episode.until
+        else:
+            allowed = _worse(episode.type, before.type)
         if allowed:
             self._episodes[name] = episode
+        return allowed
 
     def destinations(self) -> dict[str, Destination]:
         """Those of the settings, and those made by the API; a name in the settings wins.  Raises ConfigError."""

@@ -187,7 +187,15 @@ class TestEpisodes:
         told = Episode("1", ERRORS, "x", 5, told=True)
         assert self.say(Episode("1", ERRORS, "x", 5), told) == told
         assert self.say(told, Episode("1", ERRORS, "x", 5, 9)).told is False
-        assert self.say(Episode("1", ERRORS, "x", 5, 9)) is None, "what never began cannot end"
+
+    def test_what_is_refused_is_said_to_be_and_so_does_not_hide_what_stands_when_the_topic_is_compacted(self):
+        desk = Desk(settings.Settings(kafka="nowhere:1"))
+        first, second = (msgspec.json.encode(Episode(n, ERRORS, "x", 5)) for n in "12")
+        assert [desk._episode("episode/a", said) for said in (first, second)] == [True, False]
+
+    def test_an_end_may_be_all_that_is_left(self):
+        ended = Episode("1", ERRORS, "x", 5, 9)
+        assert self.say(ended) == ended
 
     def test_after_an_end_another_may_begin(self):
         assert (

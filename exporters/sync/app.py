@@ -192,7 +192,9 @@ class House:
                 mailer = Mailer(self._settings)
             except ConfigError as problem:
                 log.warning("notices cannot be mailed", destination=name, problem=str(problem))
-        self._notices[name] = Notices(self._settings, self._desk, name, destination, self._metrics, mailer)
+        self._notices[name] = Notices(
+            self._settings, self._desk, name, destination, self._metrics, mailer, self._member
+        )
         door = Door(destination.target, partial(owner, self._settings, name, destination))
         pump = Pump(self._settings, name, destination, door, self._metrics, memory_bytes=share)
         paused = self._desk.paused(name)

@@ -43,7 +43,8 @@ class Episode(msgspec.Struct, frozen=True):
     message: str
     since: int
     until: int = 0
-    told: bool = False  # the notice left
+    told: bool = False  # by each of its ways it has arrived, was refused or was given up
+    by: str = ""  # the process that tells it
 
 
 class LaneState(msgspec.Struct, frozen=True):
@@ -154,7 +155,9 @@ class Desk:
         if before is None:
             allowed = True  # if it has ended, its beginning was compacted away
         elif episode.id == before.id:
-            allowed = (not before.until and bool(episode.until)) or (episode.until == before.until and episode.told)
+            ends = not before.until and bool(episode.until)
+            # Another process tells it, or it is told.
+            allowed = ends or (episode.until == before.until and not before.told)
         elif before.until:
             allowed = not episode.until
         else:

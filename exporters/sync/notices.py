@@ -1,7 +1,7 @@
 """Telling people that a delivery is in trouble, and that it is over: once each, however often and by how many processes it is retried.
 
-Trouble becomes an episode after a minute, or at once if an operator is needed; the topic decides which process began it, and that one tells.  What could
-not be told because the process died is told by whoever looks next.
+Trouble becomes an episode after a minute, or at once if an operator is needed; the topic decides which process began it, and that one tells.  What it could
+not tell before it ended is told by whoever looks next: then perhaps a second time, under the same id.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logs.logger("notices")
 VERSION = 1
 # Longer than what a store answers when it is asked to slow down.
 PATIENCE_SECONDS = 60.0
-# Nobody tells it for this long: whoever began the episode died before.
+# So long it is left to whoever began it, who may not have said yet that it is there.
 OVERDUE_MS = 60_000
 POST_SECONDS = 10.0
 RETRY_SECONDS = (1.0, 300.0)
@@ -113,6 +113,7 @@ class Notices:
         destination: Destination,
         metrics: Metrics,
         mailer: Mailer | None,
+        member: str,
     ) -> None:
         self._settings = settings
         self._desk = desk
@@ -120,6 +121,8 @@ class Notices:
         self._destination = destination
         self._metrics = metrics
         self._mailer = mailer
+        self._member = member
+        self._telling: Episode | None = None
         self._due: list[_Due] = []
 
     def look(self, problem: Problem | None, failing_seconds: float, *, worked_at: int) -> None:
@@ -133,18 +136,26 @@ class Notices:
                 self._begin(Episode(uuid.uuid4().hex, type_, str(problem), clock.now_ms()))
         elif is_open and episode is not None and worked_at > episode.since and not self._failing_elsewhere():
             self._begin(msgspec.structs.replace(episode, until=clock.now_ms(), told=False))
-        if episode is not None and not episode.told:
-            silent_since = episode.until or episode.since
-            if clock.now_ms() - silent_since > OVERDUE_MS and not self._due:
-                self._tell(episode)
         self._send()
+        if episode is None or episode.told or self._due:
+            return
+        if episode == self._telling:
+            self._desk.write_episode(self._name, msgspec.structs.replace(episode, told=True))
+        elif clock.now_ms() - (episode.until or episode.since) > OVERDUE_MS and not self._told_by_another(episode):
+            self._begin(episode)
 
     def _failing_elsewhere(self) -> bool:
         return any(lane.problem for state in self._desk.states(self._name) for lane in state.lanes)
 
+    def _told_by_another(self, episode: Episode) -> bool:
+        """Whether it is on its way; what this process had begun to tell before the destination was changed is not."""
+        return any(state.member == episode.by != self._member for state in self._desk.states(self._name))
+
     def _begin(self, episode: Episode) -> None:
-        if self._desk.write_episode(self._name, episode):
-            self._tell(episode)
+        mine = msgspec.structs.replace(episode, by=self._member)
+        if self._desk.write_episode(self._name, mine):
+            self._telling = mine
+            self._tell(mine)
 
     def _tell(self, episode: Episode) -> None:
         type_ = RESOLVED if episode.until else episode.type
@@ -171,7 +182,6 @@ class Notices:
             letter = Letter(mail)
             self._due.append(_Due("mail", lambda: letter.send(mailer, "sync", context, about), now, now))
         self._metrics["activity_sync_notices_total"].labels(type_, "begun").inc()
-        self._desk.write_episode(self._name, msgspec.structs.replace(episode, told=True))
 
     def _send(self) -> None:
         now = clock.monotonic()
@@ -187,6 +197,11 @@ class Notices:
                 self._ended(due, "given up", str(problem))
             except (Refused, ConfigError) as problem:
                 self._ended(due, "refused", str(problem))
+            except Exception as error:  # what one way makes of us must not end the others
+                log.exception("a notice failed by a bug", destination=self._name, by=due.what)
+                self._ended(
+                    due, "failed", f"{type(error).__name__}, which is a bug; report it with the trace in the log"
+                )
             else:
                 self._ended(due, "sent", "")
 

@@ -59,9 +59,8 @@ def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     for one in found if not as_json else ():
         since = f" since {iso(one.since)}" if one.since else ""
         console.stdout.print(f"{one.name} to {one.place}: {one.state}{since}", markup=False)
-        behind = (
-            f"by {one.lag_records} records, {one.lag_seconds:.0f} s" if one.lag_seconds is not None else "is not known"
-        )
+        behind = f"by {one.lag_records} records" if one.lag_records is not None else "is not known"
+        behind += f", {one.lag_seconds:.0f} s" if one.lag_seconds is not None else ""
         console.stdout.print(f"  behind {behind}; lost to retention: {one.lost_records}", markup=False)
         if one.last_object:
             console.stdout.print(f"  last object {one.last_object}, {iso(one.stored_at)}", markup=False)

@@ -74,7 +74,12 @@ CATALOGUE = (
         "Source records not yet delivered, of the partitions that this process holds",
         ("destination",),
     ),
-    Metric("activity_sync_lag_seconds", "gauge", "Age of the oldest record in hand", ("destination",)),
+    Metric(
+        "activity_sync_lag_seconds",
+        "gauge",
+        "Age of the oldest record in hand; NaN: something is to be delivered that is not in hand",
+        ("destination",),
+    ),
     Metric("activity_sync_held_bytes", "gauge", "Memory held in batches", ("destination",)),
     Metric("activity_sync_failing_partitions", "gauge", "Partitions whose delivery is being retried", ("destination",)),
     Metric(

@@ -48,7 +48,9 @@ class Episode(msgspec.Struct, frozen=True):
 
 
 class LaneState(msgspec.Struct, frozen=True):
-    """One partition: `delivered` is the offset before which everything is, `waiting_since` the record time (UTC ms) of the oldest in hand."""
+    """One partition: `delivered` is the offset before which everything is, `waiting_since` the record time (UTC ms) of the oldest in hand
+    (0: there is none).
+    """
 
     topic: str
     partition: int
@@ -73,7 +75,11 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """One destination as a person wants to know it.  Both lags are None while a partition is with no process: nobody knows how far it is."""
+    """One destination as a person wants to know it.
+
+    Both lags are None while a partition is with no process, for nobody knows how far it is; `lag_seconds` also while something is to be delivered
+    that nobody has in hand.
+    """
 
     name: str
     place: str
@@ -282,7 +288,8 @@ class Desk:
             )
         else:
             said, since = "delivering", 0
-        waiting = max([0.0, *((clock.now_ms() - x.waiting_since) / 1000 for x in lanes if x.waiting_since)])
+        waiting = [x.waiting_since for x in lanes if x.waiting_since or x.end > x.delivered]
+        oldest = min(waiting, default=clock.now_ms())
         stored = [s for s in self._said(name) if s.place == destination.target.place]
         last = max(stored, key=lambda s: s.stored_at, default=None)
         return Summary(
@@ -290,7 +297,7 @@ class Desk:
             place=destination.target.place,
             state=said,
             lag_records=sum(max(0, x.end - x.delivered) for x in lanes) if known else None,
-            lag_seconds=waiting if known else None,
+            lag_seconds=max(0.0, (clock.now_ms() - oldest) / 1000) if known and oldest else None,
             lost_records=sum(x.lost for x in lanes),
             last_object=last.last_object if last is not None else "",
             stored_at=last.stored_at if last is not None else 0,

@@ -109,7 +109,7 @@ class Lane:
         self._paused = False
         # The name under which these offsets were delivered to a place that is called the same, maybe in another store.
         self._other = ""
-        self._leaving_since = 0  # record time of the first record of the cut under way
+        self._leaving = (0, 0)  # where the cut under way ends, and the record time of its first record
         self._markers: list[Marker] = [Marker("started", clock.now_ms(), f"revision {delivery.destination.revision}")]
         self._manifest_at = clock.monotonic()
         self._held_back, self._starved = True, False
@@ -290,8 +290,9 @@ class Lane:
     @property
     def waiting_since(self) -> int:
         """Record time (UTC ms) of the oldest record in hand; 0: none."""
-        if self._leaving_since:
-            return self._leaving_since
+        end, since = self._leaving
+        if since and (self.chain.through or 0) < end:
+            return since
         return self._batch.timestamp if self._batch is not None else 0
 
     @property
@@ -384,6 +385,7 @@ class Lane:
                 self._former.take(batch, inside, verdicts(inside), limit=cut.end)
         except Gone:
             return None
+        self._leaving = (cut.end, batch.timestamp)
         return attempt_of(batch, cut, self.place, self._delivery.destination)
 
     def _put(self, entry: cuts.Entry, attempt: cuts.Attempt) -> Any:
@@ -392,7 +394,6 @@ class Lane:
             return ...
         self.worked_at = clock.now_ms()
         self._delivery.delivered(attempt)
-        self._leaving_since = 0
         self._documents, self._made = {}, None
         return None
 
@@ -581,7 +582,7 @@ class Lane:
             at=clock.now_ms(),
         )
         self._attempt, self._made = cut.attempt, cut
-        self._leaving_since = batch.timestamp if cut.attempt.parts else 0
+        self._leaving = (cut.end, batch.timestamp)
         self._batch, self._force = Batch(cut.end, cut.end), False
         self._fill()
         self._weigh()

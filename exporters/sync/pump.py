@@ -6,6 +6,7 @@ wakes up, a member that was put out: all of them can only finish what the log sa
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -299,10 +300,11 @@ class Pump(threading.Thread):
         self.worked_at = max([self.worked_at, *(lane.worked_at for lane in lanes)])
         self.worst = max(failing, key=lambda f: (isinstance(f[0], Refused), f[1]), default=None)
         name, metrics = self.destination_name, self._metrics
-        waiting = [lane.waiting_since for lane in lanes if lane.waiting_since]
+        waiting = [lane.waiting_since for lane in lanes if lane.waiting_since or lane.lag]
+        oldest = min(waiting, default=clock.now_ms())
         metrics["activity_sync_lag_records"].labels(name).set(sum(lane.lag for lane in lanes))
         metrics["activity_sync_lag_seconds"].labels(name).set(
-            max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0
+            max(0.0, (clock.now_ms() - oldest) / 1000) if oldest else math.nan
         )
         metrics["activity_sync_failing_partitions"].labels(name).set(len(failing))
         metrics["activity_sync_lost_records"].labels(name).set(sum(lane.lost for lane in lanes))

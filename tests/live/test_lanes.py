@@ -148,6 +148,28 @@ def test_what_nobody_foresaw_needs_attention_at_its_own_destination_and_is_tried
     assert (found.events, found.problems) == (1, [])  # the other partitions may still come
 
 
+def test_since_when_a_cut_waits_is_known_to_its_owner_and_to_the_next_one(servers, tmp_path):
+    event = {"time": "2026-03-27T10:00:00Z", "action": {"type": "reauth", "user": {"id": "1"}}}
+    servers.producer.send(TP.topic, partition=0, value=json.dumps(event).encode())
+    servers.producer.flush()
+    destination = parse("two", {"target": str(tmp_path / "objects")})
+    with ThreadPoolExecutor(2) as work:
+        doors = [Surprising(destination.target, lambda: "two") for _ in range(2)]
+        doors[0].well = True
+        owners = [Owner(servers.settings, destination, work, door) for door in doors]
+        try:
+            owners[0].until(lambda: owners[0].lane.can_cut and owners[0].rests)
+            since = owners[0].lane.waiting_since
+            doors[0].well = False
+            owners[0].lane.cut_now()
+            for owner in owners:
+                owner.until(lambda owner=owner: owner.lane.problem)
+                assert owner.lane.waiting_since == since > 0
+        finally:
+            for owner in owners:
+                owner.close()
+
+
 class SurprisingFormer(Former):
     def take(self, *_args, **_kwargs):
         raise ValueError("nobody foresaw this")

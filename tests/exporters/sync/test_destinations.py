@@ -155,6 +155,19 @@ def test_how_far_a_delivery_is_is_not_known_while_a_partition_is_with_no_process
     assert say("two", 1, 2, at=clock.now_ms() - SILENT_MS - 1) == ("rebalancing", None, None, waits(2))
 
 
+@pytest.mark.parametrize(
+    ("delivered", "waiting_since", "seconds"), [(9, 0, 0.0), (7, 0, None), (7, 5_000, 5.0), (9, 5_000, 5.0)]
+)
+def test_how_long_something_waits_is_not_known_where_nobody_has_read_it(delivered, waiting_since, seconds):
+    desk, destination = Desk(settings.Settings(kafka="nowhere:1")), parse("a", {"target": "/tmp/a"})
+    since = waiting_since and clock.now_ms() - waiting_since
+    lanes = [LaneState("t", 0, 9, 9), LaneState("t", 1, delivered, 9, waiting_since=since)]
+    desk._states["a/one"] = State(clock.now_ms(), "one", lanes, partitions=2)
+    found = desk.summary("a", destination)
+    assert found.lag_records == 9 - delivered
+    assert found.lag_seconds == (seconds if seconds is None else pytest.approx(seconds, abs=1))
+
+
 @pytest.mark.parametrize("host", ["hooks..example.com", "a" * 64 + ".example.com"])
 def test_a_webhook_whose_host_can_be_none_is_refused(host):
     with pytest.raises(Refused, match="correct it"):

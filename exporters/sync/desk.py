@@ -200,10 +200,11 @@ class Desk:
         return destination
 
     def remove(self, name: str) -> None:
-        """Raises RequestError, Unavailable."""
+        """With its pause and its trouble, which would be those of the next one of this name.  Raises RequestError, Unavailable."""
         if name not in self._contents:
             raise RequestError(f"there is no destination {name} that was made here", status=404, code="not_found")
-        self.journal.write(f"destination/{name}", None)
+        for key in (f"destination/{name}", f"paused/{name}", f"episode/{name}"):
+            self.journal.write(key, None)
 
     def pause(self, name: str, *, by: str = "", note: str = "") -> None:
         self._known(name)

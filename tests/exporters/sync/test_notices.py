@@ -7,7 +7,7 @@ import pytest
 from exporters.mail.mailer import Mailer
 from exporters.mail.sender import MemorySender, Reply
 from exporters.sync import notices as notices_module
-from exporters.sync.desk import Desk, State
+from exporters.sync.desk import ERRORS, Desk, Episode, State
 from exporters.sync.destinations import parse
 from exporters.sync.notices import Notices
 from pipeline import clock
@@ -82,6 +82,16 @@ def test_what_is_on_its_way_when_a_destination_is_changed_is_told_the_new_way(no
         changed.look(TROUBLE, 0.0, worked_at=0)
     assert [to for _, to in sender.sent] == [("others@x.example",)]
     assert desk.episode("a").told
+
+
+def test_a_destination_that_is_deleted_takes_its_pause_and_its_trouble_with_it(desk):
+    content = {"target": "/tmp/a"}
+    desk.put("a", content)
+    desk.pause("a")
+    desk.write_episode("a", Episode("1", ERRORS, "x", 5))
+    desk.remove("a")
+    desk.put("a", content)
+    assert (desk.paused("a"), desk.episode("a")) == (None, None)
 
 
 class Surprising(MemorySender):

@@ -280,6 +280,7 @@ def up(data: Path, *, port: int | None, s3: bool = False, before_ready: Callable
             sys.stdout.flush()
             for name, destination in sorted(configured(stack.settings()).items()):
                 console.say(f"delivering to {destination.target.place} ({name}); `activity sync status` says how far")
+            console.say("destinations that change in activity.toml count once `activity up` is started again")
             try:
                 while True:
                     stack.look()

@@ -60,6 +60,7 @@ def test_a_directory_of_objects_is_there_without_any_setting(tmp_path):
     assert found.problems == []
     assert found.events > 800
     assert f"delivering to {tmp_path / 'data' / 'objects'} (local)" in up.said
+    assert "destinations that change in activity.toml count once `activity up` is started again" in up.said
 
 
 def test_an_s3_server_of_its_own_is_a_real_one_with_keys_of_its_own(tmp_path):

@@ -36,6 +36,7 @@ def sync(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
         process.main(settings_module.load(data))
 
 
+END_MS = 4_291_747_200_000  # 2106, as for reports
 Name = Annotated[str, typer.Argument(help="The destination's name")]
 
 
@@ -164,7 +165,10 @@ def _instant(text: str) -> int:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise RequestError(f"{text!r} is not a day or an instant, such as 2026-03-27 or 2026-03-27T10:00:00Z") from None
-    return int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    ms = int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    if not 0 <= ms < END_MS:
+        raise RequestError(f"{text} is not between 1970 and 2105; events have times from 1980 on")
+    return ms
 
 
 def _known(data: Path, name: str) -> dict[str, Destination]:

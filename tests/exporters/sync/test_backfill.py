@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from exporters.cli_sync import _instant
 from exporters.sync.backfill import label
+from pipeline.errors import RequestError
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31", "2106-01-01", "0001-01-01", "1969-12-31", "9999-12-31T23:59-14:00", "0001-01-01T00:00+14:00"]
+)
+def test_an_instant_that_no_event_can_have_is_refused(text):
+    with pytest.raises(RequestError, match=r"is not between 1970 and 2105"):
+        _instant(text)
+
 
 MINUTE = 1_772_359_200_000  # 2026-03-01T10:00Z
 

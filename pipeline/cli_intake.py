@@ -42,6 +42,7 @@ def ingest(
     """Send events from files or from a bucket.  Example: activity ingest connector.log network-events.csv
 
     Of a bucket, `activity ingest s3://bucket/prefix --follow`, each object is sent once, in the form of the vendor's own S3 sync.
+    Lines over 1 MiB, which Kafka does not take, are left out and said with their numbers.
     Use one source per gateway: the same connection from a connector's log and from an S3 export is two events.
     """
     from pipeline.intake import ingest as intake
@@ -82,7 +83,7 @@ def _ingest_objects(
     places = [opened(name, way) for name in names]
     with intake.stopping() as asked:
         if dry_run:
-            objects.dry_run(places, account, lambda: bool(asked))
+            taken = objects.dry_run(places, account, lambda: bool(asked))
         elif follow:
             taken = objects.follow(settings, places, account, lambda: bool(asked))
         else:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from pipeline import clock, console
-from pipeline.errors import ConfigError, RequestError, Unavailable
+from pipeline.errors import ConfigError, Problem, RequestError, Unavailable
 from pipeline.intake.ingest import Account, Store, judge, send_lines
 from pipeline.intake.lines import Line, lines
 from pipeline.intake.marks import Mark, marks, remember
@@ -49,6 +49,10 @@ class Taken:
     other: int = 0  # neither JSON nor CSV nor a log, by their names
     broken: Counter[str] = field(default_factory=Counter)  # by key: could not be unpacked, or vanished
 
+    def note_broken(self, key: str, problem: Problem) -> None:
+        console.say(str(problem))
+        self.broken[key] += 1
+
     def say(self, place: str) -> None:
         said = [f"{self.whole} objects taken in"]
         said += [f"{self.before} were taken in before"] if self.before else []
@@ -62,14 +66,19 @@ class _Marks:
 
     def __init__(self, settings: Settings, sender: Sender, *, again: bool) -> None:
         self._sender = sender
-        self._known = {} if again else marks(settings)
+        self._earlier = {} if again else marks(settings)
+        self._now: dict[str, Mark] = {}
         self._held: list[tuple[str, Mark, str]] = []
 
     def before(self, key: str) -> Mark:
-        return self._known.get(key, Mark(done=False, lines=0))
+        return self._now.get(key) or self._earlier.get(key, Mark(done=False, lines=0))
+
+    def earlier(self, key: str) -> bool:
+        """Whether that is known from an earlier run."""
+        return key not in self._now
 
     def note(self, key: str, name: str, mark: Mark) -> None:
-        self._known[key] = mark
+        self._now[key] = mark
         self._held.append((key, mark, name))
         if not mark.done or len(self._held) >= HELD_MARKS:
             self.store()
@@ -102,6 +111,7 @@ def follow(settings: Settings, places: list[Objects], account: Account, stopped:
         known = _Marks(settings, sender, again=False)
         while not stopped():
             began = clock.monotonic()
+            taken.before = taken.other = 0  # of one look, however many follow
             for place in places:
                 try:
                     _pass(sender, place, known, account, taken, stopped)
@@ -112,14 +122,19 @@ def follow(settings: Settings, places: list[Objects], account: Account, stopped:
     return taken
 
 
-def dry_run(places: list[Objects], account: Account, stopped: Stopped) -> None:
+def dry_run(places: list[Objects], account: Account, stopped: Stopped) -> Taken:
     """Decode here instead of sending.  Raises Unavailable, Refused."""
+    taken = Taken()
     for place in places:
-        for listed in _events(place, Taken()):
-            for line in _content(place, listed):
-                judge(line, account)
-                if stopped():
-                    return
+        for listed in _events(place, taken):
+            try:
+                for line in _content(place, listed):
+                    judge(line, account)
+                    if stopped():
+                        return taken
+            except (ConfigError, RequestError) as broken:
+                taken.note_broken(listed.key, broken)
+    return taken
 
 
 def _pass(sender: Sender, place: Objects, known: _Marks, account: Account, taken: Taken, stopped: Stopped) -> None:
@@ -130,7 +145,7 @@ def _pass(sender: Sender, place: Objects, known: _Marks, account: Account, taken
                 return
             key = _mark(place, listed)
             if known.before(key).done:
-                taken.before += 1
+                taken.before += known.earlier(key)
             elif listed.key not in taken.broken:
                 _take(
                     sender,
@@ -169,8 +184,7 @@ def _take(
                 raise
             _wait(away.retry_after_seconds, stopped)
         except (ConfigError, RequestError) as broken:
-            console.say(str(broken))
-            taken.broken[listed.key] += 1
+            taken.note_broken(listed.key, broken)
             return
         else:
             account.resumed = resumed + before.lines
@@ -179,7 +193,6 @@ def _take(
 
 
 def _events(place: Objects, taken: Taken) -> Iterator[Listed]:
-    taken.before = taken.other = 0  # of one look, however many follow
     for listed in place.objects():
         name = listed.key.lower()
         for packed in PACKED:

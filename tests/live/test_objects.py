@@ -102,6 +102,11 @@ def test_objects_of_every_form_are_taken_in_once(world):
     assert world.sent()["rewritten-1"] == 1
     assert "3 objects taken in" in world.ingest("--again").stderr
     assert world.sent()["gzip-0"] == 2
+    world.put(**{"other/d.json": events("other", 1), "other/e.txt": b"not events"})
+    both = subprocess.run(
+        [*world.arguments(prefix="other"), f"s3://{world.name}/sync"], capture_output=True, text=True, check=False
+    )
+    assert "1 objects taken in, 3 were taken in before, 2 have other names" in both.stderr
     # The same object seen from further up is the same object.
     assert "3 were taken in before" in world.ingest(prefix="sync/").stderr
 
@@ -109,9 +114,11 @@ def test_objects_of_every_form_are_taken_in_once(world):
 def test_an_object_that_is_broken_is_said_and_holds_nobody_up(world):
     whole = gzip.compress(os.urandom(50_000).hex().encode())
     world.bucket(**{"sync/a.json.gz": whole[:-30_000], "sync/b.json": events("after-broken", 1)})
-    done = world.ingest()
-    assert done.returncode == 1
-    assert f"s3://{world.name}/sync/a.json.gz: its gzip data is broken" in done.stderr
+    tried, done = world.ingest("--dry-run", "--json"), world.ingest()
+    for each in (tried, done):
+        assert each.returncode == 1
+        assert f"s3://{world.name}/sync/a.json.gz: its gzip data is broken" in each.stderr
+    assert json.loads(tried.stdout)["sent"] == {"connections": 1}
     assert "1 objects taken in, 1 could not be read" in done.stderr
     assert world.sent()["after-broken-0"] == 1
 
@@ -174,7 +181,7 @@ def test_what_comes_later_is_followed_and_a_store_that_is_away_is_waited_for(wor
             following.send_signal(signal.SIGTERM)
             assert following.wait(30) == 0
             assert "SlowDown" in (said := following.stderr.read())
-            assert "2 objects taken in" in said
+            assert "2 objects taken in\n" in said
         finally:
             following.kill()
     assert world.sent()["first-0"] == 1

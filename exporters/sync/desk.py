@@ -21,7 +21,7 @@ import msgspec
 from exporters.journal import Journal
 from exporters.mail.addresses import is_mailable
 from exporters.sync.destinations import Destination, configured, overlapping, parse
-from pipeline import clock, topics
+from pipeline import broker, clock, topics
 from pipeline.errors import ConfigError, RequestError, Unavailable
 from pipeline.settings import Settings
 
@@ -100,7 +100,7 @@ READY_SECONDS = 20.0
 @contextmanager
 def following(settings: Settings) -> Iterator[Desk]:
     """The topic, read to its end, for a moment.  Raises Unavailable."""
-    settings.needs("kafka")
+    broker.admin(settings).close()  # whoever follows waits for a Kafka that is away
     desk = Desk(settings)
     desk.journal.start()
     deadline = clock.monotonic() + READY_SECONDS

@@ -5,11 +5,21 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, SILENT_MS, Desk, Episode, LaneState, Paused, State
+from exporters.sync.desk import (
+    ERRORS,
+    REQUIRES_ATTENTION,
+    SILENT_MS,
+    Desk,
+    Episode,
+    LaneState,
+    Paused,
+    State,
+    following,
+)
 from exporters.sync.destinations import Webhook, configured, parse
 from exporters.sync.notices import payload, post, signature
 from pipeline import clock, settings
-from pipeline.errors import ConfigError, Refused
+from pipeline.errors import ConfigError, Refused, Unavailable
 
 
 def load(tmp_path, text: str):
@@ -166,6 +176,11 @@ def test_how_long_something_waits_is_not_known_where_nobody_has_read_it(delivere
     found = desk.summary("a", destination)
     assert found.lag_records == 9 - delivered
     assert found.lag_seconds == (seconds if seconds is None else pytest.approx(seconds, abs=1))
+
+
+def test_kafka_that_is_away_is_said_to_be():
+    with pytest.raises(Unavailable, match="does not answer"), following(settings.Settings(kafka="127.0.0.1:9")):
+        pass
 
 
 @pytest.mark.parametrize("host", ["hooks..example.com", "a" * 64 + ".example.com"])

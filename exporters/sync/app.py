@@ -116,11 +116,12 @@ class House:
 
     def stop(self) -> None:
         self._stopping.set()
-        pumps, deadline = list(self._pumps.values()), clock.monotonic() + STOP_SECONDS
-        for pump in pumps:
-            pump.stop()
-        for thread in (*pumps, *self._aides):
-            thread.join(max(0.0, deadline - clock.monotonic()))
+        deadline = clock.monotonic() + STOP_SECONDS
+        for threads in (self._aides, self._pumps.values()):  # in this order: the attendant may be hiring
+            for pump in list(self._pumps.values()):
+                pump.stop()
+            for thread in list(threads):
+                thread.join(max(0.0, deadline - clock.monotonic()))
         leaving = threading.Thread(target=self._leave, name="leaving", daemon=True)
         leaving.start()
         leaving.join(LEAVE_SECONDS)
@@ -176,7 +177,7 @@ class House:
         for pump in self._pumps.values():
             pump.memory_bytes = share
         for name, destination in sorted(wanted.items()):
-            if name not in self._pumps:
+            if name not in self._pumps and not self._stopping.is_set():
                 self._pumps[name] = self._pump(name, destination, share)
         if not wanted and not self._said_nothing:
             self._said_nothing = True

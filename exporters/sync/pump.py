@@ -178,7 +178,7 @@ class Pump(threading.Thread):
                 self._let_go(consumer, cut_log)
 
     def _let_go(self, consumer: Any, cut_log: CutLog) -> None:
-        """Close everything, whatever of it fails because Kafka is away."""
+        """Close everything, whatever of it fails: what ends this delivery is said elsewhere, and must not end the others."""
         for lane in self.lanes.values():
             lane.abandon()
         self.lanes = {}
@@ -186,7 +186,7 @@ class Pump(threading.Thread):
         for close in (cut_log.close, lambda: consumer.close(autocommit=False)):
             try:
                 close()
-            except KafkaError as error:
+            except Exception as error:
                 log.debug("a client did not close well", error=type(error).__name__)
 
     def _over(self) -> bool:

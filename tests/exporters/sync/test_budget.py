@@ -1,8 +1,11 @@
-"""The memory for batches is one budget over all destinations, however they come and go."""
+"""Destinations come and go in one process: they share one budget of memory, and end with it."""
+
+import threading
 
 import pytest
 
 from exporters.sync.app import House
+from exporters.sync.destinations import parse
 from pipeline.settings import Settings
 
 BUDGET = 32_000_000
@@ -32,3 +35,39 @@ def test_destinations_that_come_and_go_share_the_budget_anew_each_time(house, tm
         assert shares() == {BUDGET // (number + 1)}
     del wanted["d0"], wanted["d2"]
     assert shares() == {BUDGET // 2}
+
+
+def test_nobody_is_hired_by_a_house_that_ends(house, tmp_path):
+    house._settings.destinations["late"] = {"target": str(tmp_path)}
+    house._stopping.set()
+    house._hire()
+    assert house._pumps == {}
+
+
+def test_who_was_hired_while_the_house_began_to_end_is_stopped_with_it(house, tmp_path):
+    house._settings.destinations["late"] = {"target": str(tmp_path)}
+
+    class Attendant(threading.Thread):
+        """Who had looked just before, and hires now."""
+
+        def run(self):
+            house._stopping.wait()
+            house._pumps["late"] = house._pump("late", parse("late", {"target": str(tmp_path)}), BUDGET)
+
+    house._aides = [Attendant()]
+    house._aides[0].start()
+    house.stop()
+    assert not house._pumps["late"].is_alive()
+
+
+class Broken:
+    """A client whose own loop has died."""
+
+    def close(self, **_):
+        raise RuntimeError("NetworkSelector closed!")
+
+
+def test_a_client_that_does_not_close_well_ends_nothing_else(house, tmp_path):
+    house._settings.destinations["one"] = {"target": str(tmp_path)}
+    house._hire()
+    house._pumps["one"]._let_go(Broken(), Broken())

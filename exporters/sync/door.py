@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from exporters.sinks.check import claim
+from exporters.sinks.check import CLAIM_KEY, claim
 from exporters.sinks.opening import open_sink
 from exporters.sinks.sink import Document, Receipt, Sink
 from exporters.sinks.target import BucketTarget, DirectoryTarget
@@ -23,27 +23,31 @@ class Door:
         self._owner = owner
         self._opening = threading.Lock()
         self._sink: Sink | None = None
-        self._claimed: Receipt | None = None
+        self._ours: bool | None = None  # None: not claimed yet; False: somebody has, and these rights do not show who
 
     @property
     def place(self) -> str:
         return self._target.place
 
-    def claim(self) -> Receipt:
-        """As `check.claim`, asked until it is known whose place it is.  Raises Unavailable, Refused."""
+    def claim(self, *, where_empty: bool = False) -> bool:
+        """Whether the place is seen to be the owner's.  `where_empty`: it is not claimed where manifests lie without a claim, as earlier versions left
+        them.  Raises Unavailable, Refused.
+        """
         with self._opening:
-            if self._claimed is None or self._claimed.sha256 is None:
+            if not self._ours:
                 try:
                     owner = self._owner()
                     self._sink = self._sink or open_sink(self._target)
                 except ConfigError as problem:
                     raise Refused(str(problem)) from None
-                self._claimed = claim(self._sink, owner)
-        return self._claimed
+                if where_empty and _unclaimed(self._sink):
+                    return False
+                self._ours = claim(self._sink, owner).sha256 is not None
+        return self._ours
 
     def create(self, document: Document) -> Receipt:
         """As the sink's own.  Raises Unavailable, Refused."""
-        if self._claimed is None:
+        if self._ours is None:
             self.claim()
         assert self._sink is not None
         return self._sink.create(document)
@@ -51,3 +55,11 @@ class Door:
     def close(self) -> None:
         if self._sink is not None:
             self._sink.close()
+
+
+def _unclaimed(sink: Sink) -> bool:
+    """Whether somebody is seen to have delivered who never claimed the place."""
+    try:
+        return not sink.exists(CLAIM_KEY) and next(iter(sink.objects("manifests/")), None) is not None
+    except Refused:
+        return False

@@ -512,8 +512,8 @@ class Lane:
         return Cut(start, start, cuts.START, "", 0, 0, now)
 
     def _alone(self) -> bool:
-        """Another name has delivered these offsets.  That was to another store, or is gone from this one, if nobody but us has claimed the place."""
-        if self._delivery.door.claim().sha256 is None:
+        """Another name has delivered these offsets.  That was to another store, or is gone from this one, if the place is empty or claimed for us."""
+        if not self._delivery.door.claim(where_empty=True):
             place = self._delivery.door.place
             raise Refused(
                 f"{place} holds what destination {self._other} delivered: give this one that name back, or choose another prefix; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from exporters.sync.door import Door
 from exporters.sync.kafka import CutLog, TopicPartition, bounds, events_consumer
 from exporters.sync.lane import Delivery, Lane
 from pipeline import clock, topics
+from pipeline.errors import Refused
 from pipeline.model.times import iso
 from tests.live.system import Servers, eventually
 
@@ -199,6 +201,9 @@ class Blind(DirectorySink):
         receipt = super().create(document)
         return receipt if receipt.outcome is Outcome.STORED else replace(receipt, sha256=None)
 
+    def exists(self, key):
+        raise Refused("403 AccessDenied")
+
 
 def test_another_name_is_refused_also_where_nobody_may_look_and_may_go_on_once_the_claim_is_gone(
     servers, tmp_path, monkeypatch
@@ -206,26 +211,47 @@ def test_another_name_is_refused_also_where_nobody_may_look_and_may_go_on_once_t
     monkeypatch.setattr(lane, "REFUSED_SECONDS", 0.1)
     objects = tmp_path / "objects"
     destination = parse("two", {"target": str(objects)})
-    with ThreadPoolExecutor(2) as work:
+    with ThreadPoolExecutor(2) as work, ExitStack() as owners:
 
         def owner(name):
             door = Door(destination.target, lambda: name)
             door._sink = Blind(objects)
-            return Owner(servers.settings, destination, work, door, name)
+            return owners.enter_context(closing(Owner(servers.settings, destination, work, door, name)))
 
-        before, again, after = owner("before"), owner("before"), owner("after")
-        try:
-            for one in (before, again):
-                one.until(lambda one=one: one.lane.chain.end == 0 and one.rests and not one.lane.chain.accounts)
-            assert len(list((objects / "manifests").rglob("*.json"))) > 0
-            after.until(lambda: after.lane.problem)
-            assert "holds what destination before delivered" in str(after.lane.problem)
-            assert after.lane.chain.end is None
-            (objects / CLAIM_KEY).unlink()
-            after.until(lambda: after.lane.chain.end == 0 and after.rests)
-        finally:
-            for one in (before, again, after):
-                one.close()
+        for one in (owner("before"), owner("before")):  # the second is who starts again
+            one.until(lambda one=one: one.lane.chain.end == 0 and one.rests and not one.lane.chain.accounts)
+        after = owner("after")
+        after.until(lambda: after.lane.problem)
+        assert "holds what destination before delivered" in str(after.lane.problem)
+        assert after.lane.chain.end is None
+        (objects / CLAIM_KEY).unlink()
+        after.until(lambda: after.lane.chain.end == 0 and after.rests)
+
+
+def test_what_an_earlier_version_delivered_without_a_claim_is_its_own_still_and_no_others(
+    servers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lane, "REFUSED_SECONDS", 0.1)
+    destination = parse("two", {"target": str(tmp_path / "objects")})
+    with ThreadPoolExecutor(2) as work, ExitStack() as owners:
+
+        def owner(name, door=None):
+            door = door or Door(destination.target, lambda: name)
+            return owners.enter_context(closing(Owner(servers.settings, destination, work, door, name)))
+
+        earlier = owner("before", DirectorySink(tmp_path / "objects"))
+        earlier.until(lambda: earlier.lane.chain.end == 0 and earlier.rests)
+        after = owner("after")
+        after.until(lambda: after.lane.problem)
+        assert "holds what destination before delivered" in str(after.lane.problem)
+        servers.producer.send(TP.topic, partition=0, value=b"x")
+        servers.producer.flush()
+        before = owner("before")
+        before.until(lambda: before.lane.can_cut)
+        before.lane.cut_now()
+        before.until(lambda: before.lane.chain.through == 1 and before.rests)
+        assert b"before" in (tmp_path / "objects" / CLAIM_KEY).read_bytes()
+        after.until(lambda: "claimed by another delivery" in str(after.lane.problem))
 
 
 def test_a_manifest_of_another_is_not_taken_for_ones_own(servers, tmp_path):

@@ -401,25 +401,20 @@ class Lane:
         known = {p.sha256 for a in entry.attempts for p in a.parts}
         reach(Step.BEFORE_PUT)
         for document in documents:
-            self._store(document, known)
+            receipt = self._delivery.door.create(document)
+            if receipt.sha256 is not None and receipt.sha256 not in known:
+                raise Refused(
+                    f"{self._delivery.door.place}/{document.key} holds something that this delivery never wrote: "
+                    "somebody else writes under this prefix; give the destination a prefix of its own"
+                )
         reach(Step.AFTER_PUT)
-        return True
-
-    def _store(self, document: Document, known: set[str], otherwise: str = "") -> bool:
-        receipt = self._delivery.door.create(document)
-        if receipt.sha256 is not None and receipt.sha256 not in known:
-            raise Refused(
-                f"{self._delivery.door.place}/{document.key} holds something that this delivery never wrote: "
-                f"somebody else writes under this prefix; give the destination a prefix of its own{otherwise}"
-            )
         return True
 
     def _publish(self, account: cuts.Account) -> Any:
         topic, name = self.tp.topic, self._delivery.name
         document = manifests.document(account, self.place, name, topic)
-        # Another version of this software may have written the same account in another form.
-        otherwise = ", or delete this manifest if it is its own from before an update: it is written again"
-        if self._background(lambda: self._store(document, {document.sha256}, otherwise)) is ...:
+        # One that is there already need not have these bytes: another version may have told the same account in another form.
+        if self._background(lambda: self._delivery.door.create(document)) is ...:
             return ...
         reach(Step.MANIFEST_PUT)
         self.worked_at = clock.now_ms()

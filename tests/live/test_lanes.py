@@ -13,7 +13,7 @@ from deploy.local.stack import Stack
 from exporters.sinks.check import CLAIM_KEY
 from exporters.sinks.directory import DirectorySink
 from exporters.sinks.sink import Outcome
-from exporters.sync import cuts, keys, lane, manifests, verify
+from exporters.sync import cuts, keys, lane, verify
 from exporters.sync.batches import Former, Place
 from exporters.sync.destinations import parse
 from exporters.sync.door import Door
@@ -252,18 +252,3 @@ def test_what_an_earlier_version_delivered_without_a_claim_is_its_own_still_and_
         before.until(lambda: before.lane.chain.through == 1 and before.rests)
         assert b"before" in (tmp_path / "objects" / CLAIM_KEY).read_bytes()
         after.until(lambda: "claimed by another delivery" in str(after.lane.problem))
-
-
-def test_a_manifest_of_another_is_not_taken_for_ones_own(servers, tmp_path):
-    objects = tmp_path / "objects"
-    destination = parse("two", {"target": str(objects)})
-    account = cuts.Account(0, cuts.Manifest(0, 0, 0, 0), [], [])
-    with ThreadPoolExecutor(2) as work:
-        owner = Owner(servers.settings, destination, work)
-        try:
-            others = manifests.document(account, owner.lane.place, "another", TP.topic)
-            owner.delivery.door.create(others)
-            eventually(lambda: owner.lane._publish(account) is not ... or owner.lane.problem)
-            assert f"{objects}/{others.key} holds something that this delivery never wrote" in str(owner.lane.problem)
-        finally:
-            owner.close()

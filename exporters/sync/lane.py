@@ -106,6 +106,7 @@ class Lane:
         self._heard = clock.monotonic()
         self._force = False
         self._stopping = False
+        self._ended = False
         self._paused = False
         # The name under which these offsets were delivered to a place that is called the same, maybe in another store.
         self._other = ""
@@ -259,14 +260,12 @@ class Lane:
     @property
     def resting(self) -> bool:
         """Whether it is paused and has finished, or has to put off, what it had begun."""
-        done = isinstance(self._effect, cuts.Next) and not self._markers and not self._manifest_due(None)
+        done = isinstance(self._effect, cuts.Next) and not self._markers and not self._manifest_due(ending=False)
         return self._paused and (done or self.problem is not None)
 
-    def stop(self, why: str = "stopped") -> None:
+    def stop(self) -> None:
         """Deliver what is here, say so, and be done."""
-        if not self._stopping:
-            self._stopping = True
-            self._markers.append(Marker(why, clock.now_ms()))
+        self._stopping = True
 
     def close(self) -> None:
         """Let go at once; whatever is under way is finished, or found, by the next owner."""
@@ -463,19 +462,20 @@ class Lane:
 
     def _propose(self, first: int) -> Any:
         """The next record for the log of cuts, or Ellipsis while there is nothing to say."""
-        if self._exhausted(first):
-            self.stop("finished")
-        if self._markers:
-            return self._markers.pop(0)
+        exhausted = self._exhausted(first)
+        if exhausted:
+            self.stop()
         # One that begins elsewhere is of a range that somebody else has cut meanwhile.
         batch = self._batch if self._batch is not None and self._batch.first == first else None
-        if self._manifest_due(batch):
-            begin, through = self.chain.unaccounted
-            hour = max(self._hour, self.chain.manifest_hour)
-            return Manifest(
-                begin, through, hour, clock.now_ms(), len(self._control.partitions_for_topic(self.tp.topic) or ())
-            )
-        if self._stopping and (batch is None or batch.empty):
+        ending = self._stopping and (batch is None or batch.empty)
+        if ending and not self._ended:
+            self._ended = True
+            self._markers.append(Marker("finished" if exhausted else "stopped", clock.now_ms()))
+        if self._markers:
+            return self._markers.pop(0)
+        if self._manifest_due(ending=ending):
+            return self._manifest()
+        if ending:
             self.done = True
         elif not self._paused:
             if batch is None:
@@ -491,7 +491,7 @@ class Lane:
     def _exhausted(self, first: int) -> bool:
         """Whether a bounded delivery has seen all it is to deliver; the last offsets may be without a record."""
         limit = self._limit
-        if limit is None or self._stopping:
+        if limit is None:
             return False
         if first >= limit:
             return True
@@ -543,17 +543,24 @@ class Lane:
         passed = clock.monotonic() - self._manifest_at >= HEARTBEAT_SECONDS
         return last + keys.HOUR_MS if hour < last and passed else hour
 
-    def _manifest_due(self, batch: Batch | None) -> bool:
+    def _manifest_due(self, *, ending: bool) -> bool:
         begin, through = self.chain.unaccounted
         if not self._paused and self._hour > self.chain.manifest_hour:
             return True
         if through == begin:
-            return False
-        # What has an end has its last manifest where it stops, and so it says that it stopped.
-        seconds = self._delivery.destination.manifest_seconds
-        silent = self._limit is None and clock.monotonic() - self._manifest_at >= seconds
-        ending = self._paused or (self._stopping and (batch is None or batch.empty))
-        return silent or ending or len(self.chain.entries) >= MANIFEST_ENTRIES
+            # What has an end says so in its last manifest, even if there is nothing else to say.
+            return ending and self._limit is not None and self.chain.marked
+        silent = clock.monotonic() - self._manifest_at >= self._delivery.destination.manifest_seconds
+        return silent or ending or self._paused or len(self.chain.entries) >= MANIFEST_ENTRIES
+
+    def _manifest(self) -> Manifest:
+        begin, through = self.chain.unaccounted
+        hour = max(self._hour, self.chain.manifest_hour)
+        if begin == through and hour == self.chain.manifest_hour:
+            hour += keys.HOUR_MS  # one of the same offsets and hour would have the same name
+        until, topic = self._delivery.until, self.tp.topic
+        known = self._control.partitions_for_topic(topic) if until is None else [t for t in until if t.topic == topic]
+        return Manifest(begin, through, hour, clock.now_ms(), len(known or ()))
 
     def _ripe(self, batch: Batch) -> bool:
         if batch.full:

@@ -54,6 +54,7 @@ OBJECT = re.compile(
     rf"(?P<root>.*?)(?P<errors>errors/(?=.*-[0-9a-f]{{8}}\.ndjson))?(?P<kind>[a-z_]+)/{_FOLDER}{_NAME}(-[0-9a-f]{{8}})?\.ndjson(\.gz|\.zst)?",
     re.ASCII,
 )
+OWN = re.compile(r"(.*/)?_activity/.*", re.DOTALL)  # the claim of the place, and what set-up checks wrote
 VENDOR = re.compile(
     r"(?P<root>.*?)(?P<kind>authentication|network_access)/(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00)"
     rf"(-{_NAME_BEGIN}|-(?P<own>\d{{5}}))?\.json(\.gz|\.zst)?",
@@ -183,7 +184,7 @@ class Findings:
     filtered: int = 0
     bytes: int = 0
     uncounted: int = 0  # objects whose lines nothing here can count; their hashes were checked
-    through: str = ""  # the newest hour of a manifest that was looked at
+    through: str = ""  # the hour up to which everything is complete
     faults: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -196,7 +197,7 @@ class Findings:
     def wrong(self, line: str) -> None:
         self.faults += 1
         if len(self.problems) < LISTED:
-            self.problems.append(_printable(line)[:LETTERS])
+            self.problems.append(line[:LETTERS])
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,7 @@ class Verifier:
                 self.found.wrong(f"{self._place.name} holds no manifest" + (" of these hours" if asked else ""))
             self._strangers()
             self._judge_ends()
+            self._say_how_far()
         except sqlite3.Error as error:
             raise Unreadable(
                 f"the names of what lies there cannot be kept ({error}); let TMPDIR name a directory with room"
@@ -300,7 +302,7 @@ class Verifier:
                 if match := MANIFEST.fullmatch(key):
                     row = _chain(match), _hour(match), match["first"], match["last"], key
                     self._db.execute("INSERT OR IGNORE INTO manifests VALUES (?, ?, ?, ?, ?)", row)
-                else:
+                elif not OWN.fullmatch(key):
                     yield (key,)
 
         self._db.executemany("INSERT OR IGNORE INTO there VALUES (?)", seen())
@@ -330,7 +332,6 @@ class Verifier:
                     chain.end = max(close, chain.end)
                     told = self.found.chains.setdefault(name, {"first": begin})
                     told.update(end=chain.end, through=written)
-                    self.found.through = max(written, self.found.through)
                 chain.begun, chain.hour, chain.key = chain.begun or written, written, key
                 chain.named = expected = max(close, chain.named)
                 row = name.rpartition("-")[0], written
@@ -363,7 +364,7 @@ class Verifier:
             return ""
         entries = told["entries"]
         self._name(name, entries)
-        chain.marker, chain.looked_at, chain.backfill = told["marker"], key, bool(told.get("backfill"))
+        chain.marker, chain.looked_at, chain.backfill = told["marker"], key, told["backfill"]
         if told["partitions"]:
             since = self._partitions.setdefault(name.rpartition("-")[0], {})
             since.setdefault(told["partitions"], hour)
@@ -499,17 +500,24 @@ class Verifier:
             return None
 
     def _read(self, key: str) -> Seen:
-        digest, size, lines = hashlib.sha256(), 0, 0
-        unpack = _unpacker(key)
-        for piece in self._pieces(key):
-            digest.update(piece)
-            size += len(piece)
-            if unpack is not None and lines != BAD:
-                try:
-                    lines += sum(raw.count(b"\n") for raw in unpack(piece))
-                except ValueError:
-                    lines = BAD
-        return Seen(digest.hexdigest(), size, lines if unpack is not None else None)
+        digest, size, lines = hashlib.sha256(), 0, None
+
+        def stored() -> Iterator[bytes]:
+            nonlocal size
+            for piece in self._pieces(key):
+                digest.update(piece)
+                size += len(piece)
+                yield piece
+
+        pieces = stored()
+        if unpack := _unpacker(key):
+            try:
+                lines = sum(text.count(b"\n") for text in unpack(pieces))
+            except ValueError:
+                lines = BAD
+        for _ in pieces:
+            pass  # what cannot be unpacked has a hash as well
+        return Seen(digest.hexdigest(), size, lines)
 
     def _whole(self, key: str) -> bytes:
         body = b""
@@ -560,6 +568,8 @@ class Verifier:
                 others += 1
                 continue
             match self._stranger(match):
+                case "another's":
+                    others += 1
                 case "newer":
                     newer += 1
                     newest = max(newest, _hour(match))
@@ -588,7 +598,7 @@ class Verifier:
         end = int(match["last"]) + 1 if match.re is OBJECT else first + 1
         chain = self._known(lambda: self._chains.get(name))
         if chain is None:
-            return "alone"
+            return self._alone(match)
         if first >= chain.named:
             chain.newer = True
             return "newer"
@@ -596,12 +606,18 @@ class Verifier:
             return "of other hours"
         return "doubtful" if chain.unread else "strange"
 
+    def _alone(self, match: re.Match[str]) -> str:
+        """One of whose partition there is no manifest at all; a rule may have deleted the manifests before the objects."""
+        return "of other hours" if _hour(match) < self._since else "alone"
+
     def _unnumbered(self, match: re.Match[str]) -> str:
         """One in the vendor's naming without offsets: nothing says which manifest is to name it, but for the windows that others name."""
         place = _place_of(match)
         streams = self._known(lambda: self._streams.get(place))
+        if streams is None and not any(root == match["root"] for root, _, _ in self._streams):
+            return "another's"  # the vendor's own sync calls its objects so
         if streams is None:
-            return "alone"
+            return self._alone(match)
         if self._since or self._until != "~":
             return "of other hours"
         if match["at"] >= self._windows.get(place, ""):
@@ -634,7 +650,7 @@ class Verifier:
         for name, chain in self._chains.items():
             deliveries.setdefault(name.rpartition("-")[0], []).append(chain)
         for delivery, since in self._partitions.items():
-            finished = all(chain.marker == FINISHED for chain in deliveries[delivery])
+            finished = all(chain.backfill and chain.marker == FINISHED for chain in deliveries[delivery])
             known = waiting = 0
             for count, hour in sorted(since.items()):
                 for name in (f"{delivery}-{n:05d}" for n in range(known, count)):
@@ -671,10 +687,11 @@ class Verifier:
             match = MANIFEST.fullmatch(chain.key)
             assert match is not None
             try:
-                chain.marker = _parsed(self._again(lambda: self._whole(chain.key)), match)["marker"]
+                told = _parsed(self._again(lambda: self._whole(chain.key)), match)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Broken):
                 return False
-        return chain.marker == FINISHED
+            chain.marker, chain.backfill = told["marker"], told["backfill"]
+        return chain.backfill and chain.marker == FINISHED
 
     def _passed(self, delivery: str, hour: str, until: str) -> str:
         """The newest hour in which others have a manifest, if there are two of them since; else nothing."""
@@ -683,6 +700,18 @@ class Verifier:
             (delivery, hour, until),
         )
         return str(newest) if count > 1 else ""
+
+    def _say_how_far(self) -> None:
+        """Of several destinations the one that is behind says how far all are; a backfill says so only if there is nothing else."""
+        live: dict[str, str] = {}
+        ended = ""
+        for name, told in self.found.chains.items():
+            root, _ = _root_and_kind(name)
+            if self._chains[name].backfill:
+                ended = max(told["through"], ended)
+            else:
+                live[root] = max(told["through"], live.get(root, ""))
+        self.found.through = min(live.values(), default=ended)
 
     def _compare_kinds(self, deliveries: dict[str, list[Chain]]) -> None:
         """A kind may end because nobody wants it any more, which only the owner of the destination knows."""
@@ -754,6 +783,7 @@ def _parsed(body: bytes, match: re.Match[str]) -> dict[str, Any]:
     if not type(told["hour"]) is type(told["written_at"]) is str:
         raise TypeError("times are texts")
     told["hour"], told["written"] = told["hour"][:13], told["written_at"][:13]
+    told["backfill"] = bool(told.get("backfill"))
     told["totals"] = dict(told.get("totals", {}))
     told["partitions"] = told.get("partitions", 0)
     if type(told["partitions"]) is not int or not 0 <= told["partitions"] <= PARTITIONS:
@@ -795,38 +825,49 @@ def _object(attempt: dict[str, Any], of: str) -> dict[str, Any]:
     return next((o for o in attempt["objects"] if o["of"] == of), {})
 
 
-def _unpacker(key: str) -> Callable[[bytes], Iterator[bytes]] | None:
-    """What turns pieces as stored into pieces of text, or raises ValueError; None if it cannot be done here."""
+Unpack = Callable[[Iterator[bytes]], Iterator[bytes]]
+
+
+def _unpacker(key: str) -> Unpack | None:
+    """What turns pieces as stored into small pieces of text, and raises ValueError where they are not whole; None if it cannot be done here."""
     if key.endswith(".gz"):
-        inflate = zlib.decompressobj(31)
-
-        def gzip(piece: bytes) -> Iterator[bytes]:
-            try:
-                while piece and not inflate.eof:
-                    yield inflate.decompress(piece, CHUNK)
-                    piece = inflate.unconsumed_tail or inflate.unused_data
-            except zlib.error as error:
-                raise ValueError(str(error)) from None
-            if piece:
-                raise ValueError("it goes on after its end")  # zlib would keep all of it
-
-        return gzip
+        return _gzip
     if key.endswith(".zst"):
         try:
-            import zstandard  # noqa: PLC0415 - not everybody has it
+            import zstandard  # noqa: F401, PLC0415 - not everybody has it
         except ImportError:
             return None
-        reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
+        return _zstd
+    return lambda pieces: pieces
 
-        def zstd(piece: bytes) -> Iterator[bytes]:
-            try:
-                for at in range(0, len(piece), ZSTD_BYTES):
-                    yield reader.decompress(piece[at : at + ZSTD_BYTES])
-            except zstandard.ZstdError as error:
-                raise ValueError(str(error)) from None
 
-        return zstd
-    return lambda piece: iter((piece,))
+def _gzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    inflate = zlib.decompressobj(31)
+    try:
+        for piece in pieces:
+            while piece:
+                if inflate.eof:
+                    raise ValueError("it goes on after its end")  # zlib would keep all of it
+                yield inflate.decompress(piece, CHUNK)
+                piece = inflate.unconsumed_tail or inflate.unused_data  # noqa: PLW2901
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if not inflate.eof:
+        raise ValueError("its end is missing")
+
+
+def _zstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    import zstandard  # noqa: PLC0415
+
+    reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
+    try:
+        for piece in pieces:
+            for at in range(0, len(piece), ZSTD_BYTES):
+                yield reader.decompress(piece[at : at + ZSTD_BYTES])
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from None
+    if not reader.eof or reader.unused_data:
+        raise ValueError("its end is missing, or is not the end")
 
 
 def place_of(where: str, **options: Any) -> Place:
@@ -848,17 +889,22 @@ def hour_of(text: str, *, up: bool = False) -> str:
 
 def problems_of(found: Findings) -> Iterator[str]:
     for problem in found.problems:
-        yield f"WRONG: {problem}"
+        yield _shown(f"WRONG: {problem}")
     if found.faults > len(found.problems):
         yield f"… and {found.faults - len(found.problems)} more"
+
+
+def _shown(line: str) -> str:
+    """What lies there may be called so that a terminal would do something."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def lines_of(found: Findings) -> Iterator[str]:
     """The findings for a person."""
     yield from problems_of(found)
     for name, chain in sorted(found.chains.items()):
-        yield f"{name}: offsets [{chain['first']}, {chain['end']}), manifests up to {chain['through']}"
-    yield from found.notes
+        yield _shown(f"{name}: offsets [{chain['first']}, {chain['end']}), manifests up to {chain['through']}")
+    yield from map(_shown, found.notes)
     yield (
         f"{found.manifests} manifests, {found.objects} objects, {found.events} events, {found.rejects} rejects, "
         f"{found.duplicates} duplicates left out, {found.filtered} not wanted"

@@ -564,19 +564,19 @@ def test_a_partition_that_is_added_or_had_nothing_more_is_no_fault(tmp_path):
         one.account(hour, partitions=2)
     two.account(0, partitions=2)
     assert found(tmp_path).problems == [], "after its rest one begins before the other"
-    two.account(24, marker="finished", partitions=2)
     for hour in range(25, 28):
         one.account(hour, partitions=2)
-    assert found(tmp_path).problems == [], "it says that nothing more is to come"
-    assert found(tmp_path, since="2026-03-28T11").problems == [], "what says so lies before these hours"
+        two.account(hour, partitions=2)
     one.account(28, partitions=3)
+    two.account(28, partitions=3)
     seen = found(tmp_path)
     assert (seen.problems, seen.notes) == ([], ["1 partitions of authentication/1a2b3c4d have no manifest yet"])
     three.account(29, partitions=3)
     one.account(29, partitions=3)
     assert found(tmp_path).problems == []
     take_away(tmp_path, "1a2b3c4d-00002-*")
-    one.account(30, marker="stopped", partitions=3)
+    for writer in (one, two):
+        writer.account(30, marker="stopped", partitions=3)
     assert found(tmp_path).problems == [
         "authentication/1a2b3c4d-00002 has no manifest, though its topic had this partition in 2026-03-28T14"
     ]
@@ -693,6 +693,52 @@ def test_a_backfill_is_complete_once_it_has_come_to_its_end(tmp_path):
     assert len(found(tmp_path).problems) == 1 + len(objects(tmp_path / folder)), "no manifest at all, and three objects"
 
 
+@pytest.mark.parametrize(("folder", "wrong"), [("backfill/20260301T0000_20260302T0000/", 0), ("", 1)])
+def test_only_a_partition_of_a_backfill_may_end_before_the_others(tmp_path, folder, wrong):
+    one, two = (Writer(tmp_path, Place("authentication", "1a2b3c4d", n, folder)) for n in range(2))
+    for hour in range(5):
+        one.account(hour, partitions=2, marker="finished" if hour == 4 else "started")
+    two.account(0, partitions=2, marker="finished")
+    assert len(found(tmp_path).problems) == wrong
+    assert len(found(tmp_path, since="2026-03-27T12").problems) == wrong, "what says so lies before these hours"
+
+
+def test_the_destination_that_is_behind_says_how_far_all_are(tmp_path):
+    places = [Place("authentication", "1a2b3c4d", 0), Place("authentication", "1a2b3c4d", 0, "other/")]
+    done = Place("authentication", "1a2b3c4d", 0, "backfill/20260301T0000_20260302T0000/")
+    for hour, place in ((5, places[0]), (2, places[1]), (0, done)):
+        writer = Writer(tmp_path, place)
+        writer.account(hour, marker="finished")
+    assert (found(tmp_path / "backfill").through, found(tmp_path).through) == ("2026-03-27T10", "2026-03-27T12")
+
+
+def test_the_claim_of_a_place_is_no_stranger(delivered, tmp_path):
+    claim = delivered / "_activity" / "claim.json"
+    claim.parent.mkdir()
+    claim.touch()
+    assert found(delivered).notes == found(tmp_path).notes == []
+
+
+def test_objects_of_the_vendors_own_sync_are_left_alone(delivered, tmp_path):
+    theirs = tmp_path / "theirs" / "authentication" / "2026-03-27T10:05:00+00:00.json.gz"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    seen = found(tmp_path)
+    assert (seen.problems, seen.notes) == ([], ["1 objects are no part of a delivery and were left alone"])
+
+
+def test_a_rule_may_delete_manifests_before_objects(tmp_path):
+    for stream in ("99999999", "1a2b3c4d"):
+        writer = Writer(tmp_path, Place("authentication", stream, 3))
+        for hour in range(3):
+            writer.deliver([sign_in(hour)], hour)
+            writer.account(hour)
+    take_away(tmp_path / "manifests", "99999999-*", "hour=10/*")
+    seen = found(tmp_path, since="2026-03-27T11")
+    assert [p for p in seen.problems if "hour=10" in p] == []
+    assert len(seen.problems) == 2, "those of the hours that were asked for"
+
+
 def test_a_kind_that_ends_before_the_others_is_told(tmp_path):
     one, two = (Writer(tmp_path, Place(kind, "1a2b3c4d", 0)) for kind in ("authentication", "network_access"))
     for hour in range(4):
@@ -785,23 +831,24 @@ def test_an_object_is_unpacked_in_bounded_pieces():
     packer = zstandard.ZstdCompressor().compressobj()
     blocks = [packer.compress(bytes(1 << 24)) for _ in range(64)]
     packed = b"".join([*blocks, packer.flush()])
-    sizes = list(map(len, verify._unpacker("x.zst")(packed)))
+    sizes = list(map(len, verify._unpacker("x.zst")(iter([packed]))))
     assert (sum(sizes), len(packed) < verify.CHUNK) == (1 << 30, True)
     assert max(sizes) <= 16 << 20
 
 
-def test_nothing_is_kept_of_what_follows_the_end_of_a_packed_object(tmp_path):
-    unpack = verify._unpacker("x.gz")
-    packed = gzip.compress(b"one\n")
-    assert list(unpack(packed)) == [b"one\n"]
-    for _ in range(2):
-        with pytest.raises(ValueError, match="goes on after its end"):
-            list(unpack(b"\0"))
-    writer = Writer(tmp_path)
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+@pytest.mark.parametrize("change", [lambda body: body + body, lambda body: body[:-1]], ids=["more", "less"])
+def test_a_packed_object_is_whole_and_nothing_is_kept_of_what_follows_its_end(tmp_path, compression, change):
+    pack = {"gzip": gzip.compress, "zstd": zstandard.compress}[compression]
+    unpack = verify._unpacker("x" + {"gzip": ".gz", "zstd": ".zst"}[compression])
+    pieces = iter([change(pack(b"one\n")), b"\0", b"\0"])
+    with pytest.raises(ValueError, match=r"."):
+        list(unpack(pieces))
+    writer = Writer(tmp_path, compression=compression)
     writer.deliver([sign_in(1)])
     writer.account()
-    file = objects(tmp_path)[0]
-    file.write_bytes(file.read_bytes() + packed)
+    file = next((tmp_path / "authentication").rglob("*.ndjson.*"))
+    file.write_bytes(change(file.read_bytes()))
     told = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
     _rewrite(tmp_path, lambda m: m["entries"][1]["objects"][0].update(told))
     assert [p.split("/")[-1] for p in found(tmp_path).problems] == [f"{file.name} cannot be unpacked"]

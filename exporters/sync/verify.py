@@ -366,8 +366,8 @@ class Verifier:
         self._name(name, entries)
         chain.marker, chain.looked_at, chain.backfill = told["marker"], key, told["backfill"]
         if told["partitions"]:
-            since = self._partitions.setdefault(name.rpartition("-")[0], {})
-            since.setdefault(told["partitions"], hour)
+            since, count = self._partitions.setdefault(name.rpartition("-")[0], {}), told["partitions"]
+            since[count] = min(hour, since.get(count, hour))
         said = told.get("kind"), told.get("stream"), told.get("partition"), told["first"], told["end"], told["hour"]
         if said != (match["kind"], match["stream"], int(match["partition"]), first, end, hour):
             self.found.wrong(f"{key} does not say what its name says")
@@ -620,7 +620,7 @@ class Verifier:
             return self._alone(match)
         if self._since or self._until != "~":
             return "of other hours"
-        if match["at"] >= self._windows.get(place, ""):
+        if match["at"] > self._windows.get(place, ""):
             return "newer"
         return "doubtful" if streams > 1 else "strange"
 
@@ -629,8 +629,8 @@ class Verifier:
         if not (answer := ask()) and not self._listed_again:
             self._listed_again = True
             self._list()
-            for (name,) in self._db.execute("SELECT DISTINCT chain FROM manifests"):
-                self._chains.setdefault(name, Chain(begun="~", hour="~"))
+            for name, begun in self._db.execute("SELECT chain, MIN(hour) FROM manifests GROUP BY chain"):
+                self._chains.setdefault(name, Chain(begun=begun, hour="~"))
             self._count_streams()
             answer = ask()
         return answer

@@ -6,6 +6,7 @@ sent.  The one may wait for Kafka, the other for a webhook or a mail server; nei
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import uuid
@@ -32,7 +33,7 @@ from pipeline.settings import Settings
 log = logs.logger("sync")
 
 LOOK_SECONDS = 1.0
-# For all destinations together; a pump that waits for Kafka longer has nothing that it could finish.
+# At the end for all destinations together; a pump that waits for Kafka longer has nothing that it could finish.
 STOP_SECONDS = 20.0
 # With Kafka away a last word is not waited for longer than this; silence says the same.
 LEAVE_SECONDS = 3.0
@@ -151,6 +152,9 @@ class House:
         if not self._pumps:
             self._desk.bury()
         self._hire()
+        self._tend()
+
+    def _tend(self) -> None:
         for name, pump in self._pumps.items():
             paused = self._desk.paused(name)
             pump.paused = (paused.note or "by an operator") if paused is not None else ""
@@ -168,8 +172,7 @@ class House:
         wanted = self._desk.destinations()
         for name, pump in list(self._pumps.items()):
             if wanted.get(name) != pump.destination:
-                pump.stop()
-                pump.join(20)
+                self._end(pump)
                 del self._pumps[name], self._notices[name]
                 if self._told.pop(name, None) is not None:
                     self._desk.leave(name, self._state(pump))
@@ -185,6 +188,17 @@ class House:
                 "there is no destination yet: write a table [destinations.NAME] with a target, or set ACTIVITY_DESTINATIONS; see docs/sync.md",
                 file=str(self._settings.data / "activity.toml"),
             )
+
+    def _end(self, pump: Pump) -> None:
+        """Wait for one of them, which takes long where its place is away; meanwhile the others are not forgotten."""
+        pump.stop()
+        deadline = clock.monotonic() + STOP_SECONDS
+        with contextlib.suppress(Unavailable):
+            while pump.is_alive() and clock.monotonic() < deadline:
+                pump.join(LOOK_SECONDS)
+                if self._told:
+                    self._tend()
+        pump.join(max(0.0, deadline - clock.monotonic()))
 
     def _pump(self, name: str, destination: Destination, share: int) -> Pump:
         mailer = None

@@ -6,6 +6,8 @@ import pytest
 
 from exporters.sync.app import House
 from exporters.sync.destinations import parse
+from exporters.sync.door import Door
+from exporters.sync.pump import Pump
 from pipeline.settings import Settings
 
 BUDGET = 32_000_000
@@ -35,6 +37,28 @@ def test_destinations_that_come_and_go_share_the_budget_anew_each_time(house, tm
         assert shares() == {BUDGET // (number + 1)}
     del wanted["d0"], wanted["d2"]
     assert shares() == {BUDGET // 2}
+
+
+def test_while_one_ends_the_others_are_told_of(house, tmp_path, monkeypatch):
+    """It may take as long as its place is away."""
+    house._settings.destinations["other"] = {"target": str(tmp_path / "other")}
+    house._hire()
+    told = threading.Event()
+    house._told["other"] = None
+    monkeypatch.setattr(house, "_tell", lambda name, _pump, **_: told.set() if name == "other" else None)
+
+    class Slow(Pump):
+        def run(self):
+            told.wait()
+
+    gone = parse("gone", {"target": str(tmp_path / "gone")})
+    door = Door(gone.target, lambda: "gone")
+    house._pumps["gone"] = Slow(house._settings, "gone", gone, door, house._metrics, memory_bytes=BUDGET)
+    house._notices["gone"] = None
+    house._pumps["gone"].start()
+    house._hire()
+    assert told.is_set()
+    assert set(house._pumps) == {"other"}
 
 
 def test_nobody_is_hired_by_a_house_that_ends(house, tmp_path):

@@ -134,6 +134,8 @@ class Stack:
         remembered = self._remembered()
         (self.data / ENDPOINTS).unlink(missing_ok=True)
         given = settings_module.load(self.data)
+        if self._deliver is not None:
+            configured(given)  # what is wrong in them is said before anything starts
         port = self._port if self._port is not None else remembered.get("reports", 0)
         if self._port and free_port(self._port) != self._port:
             raise ConfigError(f"port {self._port} is in use; choose another with --port")

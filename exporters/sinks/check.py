@@ -255,15 +255,25 @@ def claim(sink: Sink, owner: str) -> Receipt:
     document = _document(CLAIM_KEY, json.dumps({"delivered by": owner}).encode() + b"\n")
     receipt = sink.create(document)
     if receipt.sha256 not in (document.sha256, None):
-        try:
-            other = " ".join(b"".join(sink.read(CLAIM_KEY))[:200].decode(errors="replace").split())
-        except Problem:  # encrypted with a key that may not be used, say
-            other = f"which {CLAIM_KEY} names"
         raise Refused(
-            f"{sink.place} is claimed by another delivery, {other}: if this is the same one renamed, give it its former name back, "
+            f"{sink.place} is claimed by {_claimant(sink)}: if this is that delivery under another name, give it its former name back, "
             f"or choose another prefix; if that one is gone, delete {CLAIM_KEY} there"
         )
     return receipt
+
+
+def _claimant(sink: Sink) -> str:
+    try:
+        said = str(json.loads(next(sink.read(CLAIM_KEY)))["delivered by"])[:200]
+    except (
+        Problem,
+        ValueError,
+        LookupError,
+        TypeError,
+        StopIteration,
+    ):  # encrypted with a key that may not be used, say
+        said = ""
+    return said if said.isprintable() and said else "another delivery"
 
 
 def _claim(sink: Sink, owner: str) -> str:

@@ -106,7 +106,10 @@ def parse(name: str, content: Any) -> Destination:
     try:
         return Destination.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        faults = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_input=False)
+        )
         raise ConfigError(f"destination {name}: {faults}") from None
 
 

@@ -277,4 +277,4 @@ def test_what_an_earlier_version_delivered_without_a_claim_is_its_own_still_and_
         before.lane.cut_now()
         before.until(lambda: before.lane.chain.through == 1 and before.rests)
         assert b"before" in (tmp_path / "objects" / CLAIM_KEY).read_bytes()
-        after.until(lambda: "claimed by another delivery" in str(after.lane.problem))
+        after.until(lambda: "is claimed by before:" in str(after.lane.problem))

@@ -75,6 +75,14 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path):
     assert belonging_to(tmp_path) == []
 
 
+def test_a_wrong_destination_is_refused_before_anything_starts(tmp_path):
+    (tmp_path / "activity.toml").write_text('[destinations.siem]\ntarget = "out"\n')
+    code, out, err = said("up", "--data", str(tmp_path))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "destination siem: target.directory.path: say s3://bucket/prefix with two slashes, or a directory" in err
+    assert belonging_to(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

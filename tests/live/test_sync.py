@@ -255,7 +255,7 @@ def test_another_name_at_a_place_is_refused_and_the_first_goes_on(servers, tmp_p
         eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
     with servers.sync("after", tmp_path) as syncing:
         problem = eventually(attention(lambda: summary_of(servers, syncing)), look=syncing.look)
-    assert '"before@' in problem
+    assert "is claimed by before@" in problem
     assert "give it its former name back, or choose another prefix" in problem
     for _ in range(2):
         servers.produce(servers.stream.lines(100))

@@ -62,7 +62,7 @@ def test_tables_and_json_say_the_same(tmp_path, monkeypatch):
         *(
             (
                 f'[destinations.a]\ntarget = "{target}"\n',
-                "a: target.directory.path: Value error, say s3://bucket/prefix with two slashes, or a directory",
+                "a: target.directory.path: say s3://bucket/prefix with two slashes, or a directory",
             )
             for target in (
                 *("", " ", "S3://bucket/p", "gs://bucket/p", "https://b.s3.amazonaws.com/p", "file://host/a"),

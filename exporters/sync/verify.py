@@ -220,6 +220,8 @@ class Chain:
     end: int = 0
     named: int = 0  # where the last one ends
     begun: str = ""  # the hour of the first one
+    first_key: str = ""
+    starts: bool = False  # it says that nothing was before
     hour: str = ""  # of the last one
     key: str = ""
     marker: str = ""  # the last word of the last one that was looked at
@@ -282,9 +284,9 @@ class Verifier:
                     raise
             if self._why and not self._answered:
                 raise Unreadable(f"{self._place.name}: {self._why}")
-            if not self.found.manifests and not any(
-                c.begun < self._since and c.hour >= self._until for c in self._chains.values()
-            ):
+            chains = self._chains.values()
+            rested = any(c.begun < self._since for c in chains) and any(c.hour >= self._until for c in chains)
+            if not self.found.manifests and not rested:
                 asked = self._since or self._until != "~"
                 self.found.wrong(f"{self._place.name} holds no manifest" + (" of these hours" if asked else ""))
             self._strangers()
@@ -332,7 +334,8 @@ class Verifier:
                     chain.end = max(close, chain.end)
                     told = self.found.chains.setdefault(name, {"first": begin})
                     told.update(end=chain.end, through=written)
-                chain.begun, chain.hour, chain.key = chain.begun or written, written, key
+                chain.begun, chain.first_key = chain.begun or written, chain.first_key or key
+                chain.hour, chain.key = written, key
                 chain.named = expected = max(close, chain.named)
                 row = name.rpartition("-")[0], written
                 self._db.execute("INSERT OR IGNORE INTO hours VALUES (?, ?)", row)
@@ -371,8 +374,8 @@ class Verifier:
         said = told.get("kind"), told.get("stream"), told.get("partition"), told["first"], told["end"], told["hour"]
         if said != (match["kind"], match["stream"], int(match["partition"]), first, end, hour):
             self.found.wrong(f"{key} does not say what its name says")
-        if begins and entries and entries[0]["kind"] == "start":
-            chain.first = 0  # there was nothing before
+        if begins and told["starts"]:
+            chain.first, chain.starts = 0, True
         elif begins and not self._since:
             self.found.wrong(
                 f"{name} begins at offset {first} without a start: earlier manifests are missing "
@@ -452,9 +455,10 @@ class Verifier:
         key = _object(with_events[0], "events")["key"] if with_events else ""
         seen = self._look(key) if key else None
         if seen is None:
-            candidates = [a for a in attempts if not _object(a, "events")]
+            unknown = entry.get("outcome") == "unknown"
+            candidates = [a for a in attempts if not _object(a, "events") and not (key and unknown)]
             if not candidates:
-                gone = "; its source was gone before anybody could know" if entry.get("outcome") == "unknown" else ""
+                gone = "; its source was gone before anybody could know" if unknown else ""
                 wrong.append(f"{key} is missing{gone}")
                 return None
         else:
@@ -630,7 +634,7 @@ class Verifier:
             self._listed_again = True
             self._list()
             for name, begun in self._db.execute("SELECT chain, MIN(hour) FROM manifests GROUP BY chain"):
-                self._chains.setdefault(name, Chain(begun=begun, hour="~"))
+                self._chains.setdefault(name, Chain(begun=begun, hour="~", starts=True))
             self._count_streams()
             answer = ask()
         return answer
@@ -655,7 +659,8 @@ class Verifier:
             for count, hour in sorted(since.items()):
                 for name in (f"{delivery}-{n:05d}" for n in range(known, count)):
                     begun = self._chains[name].begun if name in self._chains else ""
-                    if self._passed(delivery, hour, begun or "~") or (finished and not begun):
+                    lacks = self._passed(delivery, hour, begun or "~") or (finished and not begun)
+                    if lacks and not (begun and self._starts(self._chains[name])):
                         late = f" before {begun}" if begun else ""
                         self.found.wrong(f"{name} has no manifest{late}, though its topic had this partition in {hour}")
                     elif not begun:
@@ -684,14 +689,22 @@ class Verifier:
     def _finished(self, chain: Chain) -> bool:
         """Whether there is to be no more of it; its last manifest may be of other hours than those that were asked for."""
         if chain.key != chain.looked_at:
-            match = MANIFEST.fullmatch(chain.key)
-            assert match is not None
-            try:
-                told = _parsed(self._again(lambda: self._whole(chain.key)), match)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Broken):
-                return False
-            chain.marker, chain.backfill = told["marker"], told["backfill"]
+            told = self._told(chain.key)
+            chain.marker, chain.backfill = told.get("marker", ""), told.get("backfill", False)
         return chain.backfill and chain.marker == FINISHED
+
+    def _starts(self, chain: Chain) -> bool:
+        """Whether nothing was before its first manifest, which may be of other hours as well."""
+        return chain.starts or self._told(chain.first_key).get("starts", False)
+
+    def _told(self, key: str) -> dict[str, Any]:
+        """What a manifest of other hours says; nothing if it cannot be read."""
+        match = MANIFEST.fullmatch(key)
+        assert match is not None
+        try:
+            return _parsed(self._again(lambda: self._whole(key)), match)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Broken):
+            return {}
 
     def _passed(self, delivery: str, hour: str, until: str) -> str:
         """The newest hour in which others have a manifest, if there are two of them since; else nothing."""
@@ -784,6 +797,7 @@ def _parsed(body: bytes, match: re.Match[str]) -> dict[str, Any]:
         raise TypeError("times are texts")
     told["hour"], told["written"] = told["hour"][:13], told["written_at"][:13]
     told["backfill"] = bool(told.get("backfill"))
+    told["starts"] = bool(told["entries"]) and told["entries"][0]["kind"] == "start"
     told["totals"] = dict(told.get("totals", {}))
     told["partitions"] = told.get("partitions", 0)
     if type(told["partitions"]) is not int or not 0 <= told["partitions"] <= PARTITIONS:

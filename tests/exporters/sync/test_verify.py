@@ -123,6 +123,13 @@ def missing_object(path):
     objects(path)[2].unlink()
 
 
+def missing_object_of_which_nobody_knows(path):
+    """Others would have had no events in it, but its source was gone before anybody could say so."""
+    missing = dict.fromkeys(verify.COUNTS, 0) | {"filtered": 5, "objects": []}
+    _rewrite(path, lambda m: m["entries"][1].update(outcome="unknown", other_attempts=[missing]))
+    objects(path)[0].unlink()
+
+
 def missing_rejects(path):
     objects(path, "errors")[0].unlink()
 
@@ -356,6 +363,7 @@ def _rewrite(path, change):
 WRONG = {
     missing_object: "is missing",
     missing_rejects: "is missing",
+    missing_object_of_which_nobody_knows: "its source was gone before anybody could know",
     missing_manifest: "gap, no manifest covers offsets [11, 22)",
     missing_first_manifest: "begins at offset 11 without a start",
     changed_bytes: "has SHA-256",
@@ -587,6 +595,17 @@ def test_a_topic_may_grow_a_moment_before_the_sync_stops_and_not_before_a_backfi
         writer = Writer(tmp_path, Place("authentication", "1a2b3c4d", 0, folder))
         writer.account(partitions=2, marker="finished" if folder else "stopped")
         assert len(found(tmp_path).problems) == wrong
+
+
+def test_a_partition_that_begins_late_with_a_start_lacks_nothing(tmp_path):
+    """A clock was ahead when it began, or it was long in coming: nothing was before."""
+    one, two = (Writer(tmp_path, Place("authentication", "1a2b3c4d", n)) for n in range(2))
+    for hour in range(6):
+        one.account(hour, partitions=2)
+        if hour > 3:
+            two.account(hour, partitions=2)
+    assert found(tmp_path).problems == []
+    assert found(tmp_path, until="2026-03-27T14").problems == []
 
 
 def test_a_partition_that_begins_late_lacks_what_was_before(tmp_path):

@@ -1089,8 +1089,14 @@ def test_who_interrupts_it_does_not_wait_for_what_is_being_read(tmp_path):
     with endless.open("r+b") as file:
         file.truncate(1 << 40)
     running = alone(tmp_path)
-    opened = Path(f"/proc/{running.pid}/fd")
-    eventually(lambda: any(fd.readlink() == endless for fd in opened.iterdir()))
+
+    def reading() -> bool:
+        try:
+            return any(fd.readlink() == endless for fd in Path(f"/proc/{running.pid}/fd").iterdir())
+        except FileNotFoundError:  # one that was closed meanwhile
+            return False
+
+    eventually(reading)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out, err) == (130, b"", b"")

@@ -228,7 +228,7 @@ class Lane:
             self._hold(back=over or self._batch is None or self._batch.full or bool(self._waiting))
 
     def _hold(self, *, back: bool) -> None:
-        back = back or self._starved
+        back = back or self._starved or self._stopping
         if back != self._held_back:
             (self._control.pause if back else self._control.resume)(self.tp)
             self._held_back = back
@@ -266,6 +266,7 @@ class Lane:
     def stop(self) -> None:
         """Deliver what is here, say so, and be done."""
         self._stopping = True
+        self._hold(back=True)
 
     def close(self) -> None:
         """Let go at once; whatever is under way is finished, or found, by the next owner."""

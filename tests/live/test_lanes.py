@@ -99,6 +99,30 @@ def test_who_stops_last_tells_in_a_manifest_what_another_delivered_before_him(se
     assert [told["end"] for told in found.chains.values()] == [EVENTS]
 
 
+def test_who_stops_takes_nothing_more_in(servers, tmp_path):
+    event = {"time": "2026-03-27T10:00:00Z", "action": {"type": "reauth", "user": {"id": "1"}}}
+
+    def produce():
+        servers.producer.send(TP.topic, partition=0, value=json.dumps(event).encode())
+        servers.producer.flush()
+
+    produce()
+    with ThreadPoolExecutor(2) as work:
+        owner = Owner(servers.settings, parse("two", {"target": str(tmp_path / "objects")}), work)
+        try:
+            owner.until(lambda: owner.lane.can_cut)
+            owner.lane.stop()
+
+            def move():
+                produce()
+                owner.move()
+
+            eventually(lambda: owner.lane.done, look=move)
+            assert owner.lane.chain.through == 1
+        finally:
+            owner.close()
+
+
 def test_what_has_an_end_says_so_after_all_else_and_each_time_it_is_asked_for(servers, tmp_path, monkeypatch):
     monkeypatch.setattr(lane, "MANIFEST_ENTRIES", 1)  # one is due while the last batch is still in hand
     user = {"id": "1", "email": "user@example.com"}

@@ -12,7 +12,7 @@ from exporters.sinks.check import CLAIM_KEY, claim
 from exporters.sinks.opening import open_sink
 from exporters.sinks.sink import Document, Receipt, Sink
 from exporters.sinks.target import BucketTarget, DirectoryTarget
-from pipeline.errors import ConfigError, Refused
+from pipeline.errors import ConfigError, Refused, Unavailable
 
 
 class Door:
@@ -23,6 +23,7 @@ class Door:
         self._owner = owner
         self._opening = threading.Lock()
         self._sink: Sink | None = None
+        self._problem: Unavailable | Refused | None = None
         self._ours: bool | None = None  # None: not claimed yet; False: somebody has, and these rights do not show who
 
     @property
@@ -33,17 +34,27 @@ class Door:
         """Whether the place is seen to be the owner's.  `where_empty`: it is not claimed where manifests lie without a claim, as earlier versions left
         them.  Raises Unavailable, Refused.
         """
+        before = self._problem
         with self._opening:
-            if not self._ours:
-                try:
-                    owner = self._owner()
-                    self._sink = self._sink or open_sink(self._target)
-                except ConfigError as problem:
-                    raise Refused(str(problem)) from None
-                if where_empty and _unclaimed(self._sink):
-                    return False
-                self._ours = claim(self._sink, owner).sha256 is not None
-        return self._ours
+            if self._problem is not None and self._problem is not before:
+                raise self._problem  # it was asked meanwhile: a place that is away makes nobody wait for more than one answer
+            try:
+                if not self._ours:
+                    self._ours = self._claim(where_empty=where_empty)
+            except (Unavailable, Refused) as problem:
+                self._problem = problem
+                raise
+        return bool(self._ours)
+
+    def _claim(self, *, where_empty: bool) -> bool | None:
+        try:
+            owner = self._owner()
+            self._sink = self._sink or open_sink(self._target)
+        except ConfigError as problem:
+            raise Refused(str(problem)) from None
+        if where_empty and _unclaimed(self._sink):
+            return None
+        return claim(self._sink, owner).sha256 is not None
 
     def create(self, document: Document) -> Receipt:
         """As the sink's own.  Raises Unavailable, Refused."""

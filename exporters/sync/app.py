@@ -161,9 +161,12 @@ class House:
             self._tell(name, pump, resting=paused.since if paused is not None and pump.resting else 0)
 
     def _notify(self) -> None:
+        wanted = self._desk.destinations()
         for name, notices in list(self._notices.items()):
             pump = self._pumps.get(name)
-            if pump is not None:
+            if (
+                pump is not None and wanted.get(name) == pump.destination
+            ):  # what nobody wants any more is nobody's trouble
                 problem, seconds = pump.worst or (None, 0.0)
                 notices.look(problem, seconds, worked_at=pump.worked_at)
 

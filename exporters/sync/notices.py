@@ -185,7 +185,10 @@ class Notices:
 
     def _send(self) -> None:
         now = clock.monotonic()
-        for due in [d for d in self._due if d.at <= now]:
+        for due in list(self._due):
+            first = next(d for d in self._due if d.what == due.what)  # nobody hears of an end before its beginning
+            if due is not first or due.at > now:
+                continue
             try:
                 due.send()
             except Unavailable as problem:

@@ -1,6 +1,7 @@
 """Destinations come and go in one process: they share one budget of memory, and end with it."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,18 @@ def test_while_one_ends_the_others_are_told_of(house, tmp_path, monkeypatch):
     house._hire()
     assert told.is_set()
     assert set(house._pumps) == {"other"}
+
+
+def test_what_nobody_wants_any_more_is_nobodys_trouble(house, tmp_path):
+    """It would be told once more, and be there still when a destination of this name is made again."""
+    house._settings.destinations["gone"] = {"target": str(tmp_path)}
+    house._hire()
+    looked = []
+    house._notices["gone"] = SimpleNamespace(look=lambda *_, **__: looked.append("gone"))
+    house._notify()
+    del house._settings.destinations["gone"]
+    house._notify()
+    assert looked == ["gone"]
 
 
 def test_nobody_is_hired_by_a_house_that_ends(house, tmp_path):

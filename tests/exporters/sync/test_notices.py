@@ -7,7 +7,7 @@ import pytest
 from exporters.mail.mailer import Mailer
 from exporters.mail.sender import MemorySender, Reply
 from exporters.sync import notices as notices_module
-from exporters.sync.desk import ERRORS, Desk, Episode, State
+from exporters.sync.desk import ERRORS, REQUIRES_ATTENTION, Desk, Episode, State
 from exporters.sync.destinations import parse
 from exporters.sync.notices import Notices
 from pipeline import clock
@@ -71,6 +71,21 @@ def test_what_a_process_could_not_tell_before_it_ended_is_told_by_the_next_one_a
         second.look(TROUBLE, 0.0, worked_at=0)
     assert desk.episode("a").told
     assert len(sender.sent) == 1
+
+
+def test_nobody_hears_of_an_end_before_its_beginning(notices, monkeypatch):
+    monkeypatch.setattr(notices_module, "RETRY_SECONDS", (1000.0, 1000.0))
+    sender = MemorySender({"ops@x.example": Reply(450, "busy")})
+    one = notices("one", sender)
+    one.look(TROUBLE, 0.0, worked_at=0)
+    sender.refuses.clear()
+    for _ in range(2):
+        one.look(None, 0.0, worked_at=clock.now_ms() + 1)
+    assert sender.sent == []
+    monkeypatch.setattr(clock, "monotonic", lambda now=clock.monotonic: now() + 3000)
+    for _ in range(2):
+        one.look(None, 0.0, worked_at=0)
+    assert [ERRORS in str(m) or REQUIRES_ATTENTION in str(m) for m, _ in sender.sent] == [True, False]
 
 
 def test_what_is_on_its_way_when_a_destination_is_changed_is_told_the_new_way(notices, desk):

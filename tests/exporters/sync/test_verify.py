@@ -1096,9 +1096,12 @@ def test_who_interrupts_it_does_not_wait_for_what_is_being_read(tmp_path):
         except FileNotFoundError:  # one that was closed meanwhile
             return False
 
-    eventually(reading)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    try:
+        eventually(reading)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
     assert (running.returncode, out, err) == (130, b"", b"")
 
 

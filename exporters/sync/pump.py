@@ -222,7 +222,9 @@ class Pump(threading.Thread):
                 deadline = deadline or now + STOP_SECONDS
                 for lane in self.lanes.values():
                     lane.stop()
-                if all(lane.done for lane in self.lanes.values()) or now > deadline:
+                # Who is refused could only wait; others, and whoever is to deliver instead, would wait with it.
+                ended = all(lane.done or isinstance(lane.problem, Refused) for lane in self.lanes.values())
+                if ended or now > deadline:
                     return
 
     def _assign(self, consumer: Any, delivery: Delivery, assignments: Assignments) -> None:

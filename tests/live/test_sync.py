@@ -249,13 +249,14 @@ def test_a_destination_that_is_made_again_while_it_ends_is_delivered_on(servers,
 
 
 def test_another_name_at_a_place_is_refused_and_the_first_goes_on(servers, tmp_path, monkeypatch):
-    monkeypatch.setattr(pump, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(pump, "STOP_SECONDS", 600)  # who is refused is not waited for
     servers.produce(servers.stream.lines(100))
     with servers.sync("before", tmp_path) as syncing:
         eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
     with servers.sync("after", tmp_path) as syncing:
         problem = eventually(attention(lambda: summary_of(servers, syncing)), look=syncing.look)
     assert "is claimed by before@" in problem
+    assert "sync-after" not in [thread.name for thread in threading.enumerate()]
     assert "give it its former name back, or choose another prefix" in problem
     for _ in range(2):
         servers.produce(servers.stream.lines(100))
@@ -267,7 +268,7 @@ def test_another_name_at_a_place_is_refused_and_the_first_goes_on(servers, tmp_p
 def test_a_destination_made_by_the_api_around_one_of_the_settings_is_refused_and_the_others_go_on(
     servers, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pump, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(pump, "STOP_SECONDS", 600)  # who is refused is not waited for
     with following(servers.settings) as desk:
         desk.put("made", {"target": str(tmp_path), **QUICK})
         try:

@@ -160,6 +160,7 @@ class Chain:
         self.accounts: list[Account] = []  # manifests not yet delivered
         self._markers: list[tuple[int, Marker]] = []
         self._accounted: int | None = self.end
+        self.last_word = ""  # of the last manifest, if it was read here
         self._manifest_hour = point.manifest_hour if point else -1
         self._marked = point.marked if point else 0
 
@@ -216,6 +217,7 @@ class Chain:
         markers = [m for _, m in self._markers]
         self.accounts.append(Account(at, manifest, covered, markers))
         self._markers.clear()
+        self.last_word = markers[-1].what if markers else ""
         self._accounted, self._manifest_hour, self._marked = manifest.end, manifest.hour, at + 1
 
     @property

@@ -37,6 +37,7 @@ DEAF_SECONDS = 10.0
 HEARTBEAT_SECONDS = 3600.0
 # So many cuts in one manifest, even if its hour is not over: a verifier holds one manifest at a time.
 MANIFEST_ENTRIES = 1_000
+FINISHED = "finished"
 # So many records are judged and formed at once: they stay near the processor meanwhile.
 PIECE = 500
 
@@ -471,7 +472,8 @@ class Lane:
         ending = self._stopping and (batch is None or batch.empty)
         if ending and not self._ended:
             self._ended = True
-            self._markers.append(Marker("finished" if exhausted else "stopped", clock.now_ms()))
+            if not self._said_finished:
+                self._markers.append(Marker(FINISHED if exhausted else "stopped", clock.now_ms()))
         if self._markers:
             return self._markers.pop(0)
         if self._manifest_due(ending=ending):
@@ -513,7 +515,7 @@ class Lane:
             place = self._delivery.door.place
             raise Refused(
                 f"{place} holds what destination {self._other} delivered: give this one that name back, or choose another prefix; "
-                f"if nothing of it is there any more, delete {CLAIM_KEY} there"
+                f"if that one is gone, delete what it left there, and {CLAIM_KEY}"
             )
         return True
 
@@ -544,13 +546,22 @@ class Lane:
         passed = clock.monotonic() - self._manifest_at >= HEARTBEAT_SECONDS
         return last + keys.HOUR_MS if hour < last and passed else hour
 
+    @property
+    def _said_finished(self) -> bool:
+        """Whether the last manifest says that nothing more is to come, and nothing has come."""
+        begin, through = self.chain.unaccounted
+        return begin == through and self.chain.last_word == FINISHED
+
     def _manifest_due(self, *, ending: bool) -> bool:
         begin, through = self.chain.unaccounted
+        if ending and self._limit is not None and begin == through:
+            return (
+                not self._said_finished
+            )  # what has an end says so in its last manifest, even if there is nothing else to say
         if not self._paused and self._hour > self.chain.manifest_hour:
             return True
         if through == begin:
-            # What has an end says so in its last manifest, even if there is nothing else to say.
-            return ending and self._limit is not None and self.chain.marked
+            return False
         silent = clock.monotonic() - self._manifest_at >= self._delivery.destination.manifest_seconds
         return silent or ending or self._paused or len(self.chain.entries) >= MANIFEST_ENTRIES
 

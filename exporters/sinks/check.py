@@ -262,6 +262,14 @@ def claim(sink: Sink, owner: str) -> Receipt:
     return receipt
 
 
+def unclaimed(sink: Sink) -> bool:
+    """Whether somebody is seen to have delivered who never claimed the place."""
+    try:
+        return not sink.exists(CLAIM_KEY) and next(iter(sink.objects("manifests/")), None) is not None
+    except Refused:
+        return False
+
+
 def _claimant(sink: Sink) -> str:
     try:
         said = str(json.loads(next(sink.read(CLAIM_KEY)))["delivered by"])[:200]
@@ -277,6 +285,10 @@ def _claimant(sink: Sink) -> str:
 
 
 def _claim(sink: Sink, owner: str) -> str:
+    if unclaimed(sink):
+        raise _Unseen(
+            "something was delivered here and is not claimed; the sync claims the place at its start if that was its own"
+        )
     receipt = claim(sink, owner)
     if receipt.outcome is Outcome.STORED:
         return f"{sink.place} is claimed for {owner}"

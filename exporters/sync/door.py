@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from exporters.sinks.check import CLAIM_KEY, claim
+from exporters.sinks.check import claim, unclaimed
 from exporters.sinks.opening import open_sink
 from exporters.sinks.sink import Document, Receipt, Sink
 from exporters.sinks.target import BucketTarget, DirectoryTarget
@@ -52,7 +52,7 @@ class Door:
             self._sink = self._sink or open_sink(self._target)
         except ConfigError as problem:
             raise Refused(str(problem)) from None
-        if where_empty and _unclaimed(self._sink):
+        if where_empty and unclaimed(self._sink):
             return None
         return claim(self._sink, owner).sha256 is not None
 
@@ -66,11 +66,3 @@ class Door:
     def close(self) -> None:
         if self._sink is not None:
             self._sink.close()
-
-
-def _unclaimed(sink: Sink) -> bool:
-    """Whether somebody is seen to have delivered who never claimed the place."""
-    try:
-        return not sink.exists(CLAIM_KEY) and next(iter(sink.objects("manifests/")), None) is not None
-    except Refused:
-        return False

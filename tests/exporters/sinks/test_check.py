@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from exporters.sinks.check import check
+from exporters.sinks.check import CLAIM_KEY, check
 from exporters.sinks.target import BucketTarget, DirectoryTarget, KeyPair, Role
 from tests.faults.proxy import Fault, Operation, Proxy
 from tests.faults.sts import EXTERNAL_ID, ROLE, Sts
@@ -150,6 +150,15 @@ def test_a_store_that_does_not_look_at_the_owner_is_found(seaweed):
 def test_an_encryption_that_the_store_does_not_do_is_found(versitygw):
     steps = looked(versitygw.target(encryption="sse-kms", kms_key="alias/logs"))
     assert steps["encryption"].ok is False
+
+
+def test_a_place_where_somebody_delivered_without_a_claim_is_not_claimed_by_looking(tmp_path):
+    """Its own sync does, at its start; another's must not find it done."""
+    manifest = tmp_path / "manifests" / "authentication" / "one.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.touch()
+    assert looked(DirectoryTarget(path=tmp_path))["claim"].ok is None
+    assert not (tmp_path / CLAIM_KEY).exists()
 
 
 @pytest.fixture(scope="module")

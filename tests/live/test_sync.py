@@ -431,6 +431,8 @@ def test_memory_runs_out_before_any_limit_and_the_largest_batch_goes_first(serve
     syncing.settings = syncing.settings.model_copy(update={"sync_memory_bytes": 8_000_000})
     with syncing:
         eventually(lambda: list((tmp_path / "authentication").rglob("*.gz")), look=syncing.look)
+    with servers.sync("small", tmp_path) as syncing:  # what had not been read when the other one was stopped
+        eventually(lambda: servers.covered(tmp_path, "authentication", SIGN_INS), look=syncing.look)
     same(servers, tmp_path)
 
 

@@ -36,7 +36,6 @@ def sync(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
         process.main(settings_module.load(data))
 
 
-END_MS = 4_291_747_200_000  # 2106, as for reports
 Name = Annotated[str, typer.Argument(help="The destination's name")]
 
 
@@ -160,6 +159,8 @@ def backfill(
 def _instant(text: str) -> int:
     """UTC ms.  Raises RequestError."""
     from datetime import UTC, datetime
+
+    from pipeline.model.windows import END_MS
 
     try:
         at = datetime.fromisoformat(text)

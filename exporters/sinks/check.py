@@ -271,15 +271,10 @@ def unclaimed(sink: Sink) -> bool:
 
 
 def _claimant(sink: Sink) -> str:
+    """Whoever the claim names, if it can be read: it may be encrypted with a key that may not be used, or be anything."""
     try:
         said = str(json.loads(next(sink.read(CLAIM_KEY)))["delivered by"])[:200]
-    except (
-        Problem,
-        ValueError,
-        LookupError,
-        TypeError,
-        StopIteration,
-    ):  # encrypted with a key that may not be used, say
+    except (Problem, ValueError, LookupError, TypeError, StopIteration):
         said = ""
     return said if said.isprintable() and said else "another delivery"
 

@@ -164,9 +164,8 @@ class House:
         wanted = self._desk.destinations()
         for name, notices in list(self._notices.items()):
             pump = self._pumps.get(name)
-            if (
-                pump is not None and wanted.get(name) == pump.destination
-            ):  # what nobody wants any more is nobody's trouble
+            # What nobody wants any more is nobody's trouble.
+            if pump is not None and wanted.get(name) == pump.destination:
                 problem, seconds = pump.worst or (None, 0.0)
                 notices.look(problem, seconds, worked_at=pump.worked_at)
 

@@ -12,7 +12,7 @@ All of it lies on one compact topic, so that every sync, every reports service a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +59,13 @@ class LaneState(msgspec.Struct, frozen=True):
     waiting_since: int = 0
     lost: int = 0
     problem: str = ""
+
+
+def lag_seconds(lanes: Iterable[LaneState]) -> float | None:
+    """How long the oldest record of all waits to be delivered; None if one has to be that nobody has in hand."""
+    now = clock.now_ms()
+    oldest = min((x.waiting_since for x in lanes if x.waiting_since or x.end > x.delivered), default=now)
+    return max(0.0, (now - oldest) / 1000) if oldest else None
 
 
 class State(msgspec.Struct, frozen=True):
@@ -289,8 +296,6 @@ class Desk:
             )
         else:
             said, since = "delivering", 0
-        waiting = [x.waiting_since for x in lanes if x.waiting_since or x.end > x.delivered]
-        oldest = min(waiting, default=clock.now_ms())
         stored = [s for s in self._said(name) if s.place == destination.target.place]
         last = max(stored, key=lambda s: s.stored_at, default=None)
         return Summary(
@@ -298,7 +303,7 @@ class Desk:
             place=destination.target.place,
             state=said,
             lag_records=sum(max(0, x.end - x.delivered) for x in lanes) if known else None,
-            lag_seconds=max(0.0, (clock.now_ms() - oldest) / 1000) if known and oldest else None,
+            lag_seconds=lag_seconds(lanes) if known else None,
             lost_records=sum(x.lost for x in lanes),
             last_object=last.last_object if last is not None else "",
             stored_at=last.stored_at if last is not None else 0,

@@ -555,9 +555,8 @@ class Lane:
     def _manifest_due(self, *, ending: bool) -> bool:
         begin, through = self.chain.unaccounted
         if ending and self._limit is not None and begin == through:
-            return (
-                not self._said_finished
-            )  # what has an end says so in its last manifest, even if there is nothing else to say
+            # What has an end says so in its last manifest, even if there is nothing else to say.
+            return not self._said_finished
         if not self._paused and self._hour > self.chain.manifest_hour:
             return True
         if through == begin:

@@ -17,7 +17,7 @@ import msgspec
 from exporters.sync import keys
 from exporters.sync.batches import Place
 from exporters.sync.cuts import Attempt, Point
-from exporters.sync.desk import LaneState
+from exporters.sync.desk import LaneState, lag_seconds
 from exporters.sync.destinations import SOURCES, Destination
 from exporters.sync.door import Door
 from exporters.sync.kafka import (
@@ -302,11 +302,8 @@ class Pump(threading.Thread):
         self.worked_at = max([self.worked_at, *(lane.worked_at for lane in lanes)])
         self.worst = max(failing, key=lambda f: (isinstance(f[0], Refused), f[1]), default=None)
         name, metrics = self.destination_name, self._metrics
-        waiting = [lane.waiting_since for lane in lanes if lane.waiting_since or lane.lag]
-        oldest = min(waiting, default=clock.now_ms())
+        waited = lag_seconds(self.lane_states)
         metrics["activity_sync_lag_records"].labels(name).set(sum(lane.lag for lane in lanes))
-        metrics["activity_sync_lag_seconds"].labels(name).set(
-            max(0.0, (clock.now_ms() - oldest) / 1000) if oldest else math.nan
-        )
+        metrics["activity_sync_lag_seconds"].labels(name).set(math.nan if waited is None else waited)
         metrics["activity_sync_failing_partitions"].labels(name).set(len(failing))
         metrics["activity_sync_lost_records"].labels(name).set(sum(lane.lost for lane in lanes))

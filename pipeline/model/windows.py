@@ -16,6 +16,7 @@ BUCKET_MS = 900_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END = datetime(2106, 1, 1, tzinfo=UTC)  # what the store's seconds hold
 _MS = timedelta(milliseconds=1)
+END_MS = (_END - _EPOCH) // _MS
 _TEXT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
 

@@ -170,11 +170,7 @@ def an_entry_taken_out(path):
 
 
 def a_lost_stretch(path):
-    def change(m):
-        entry = m["entries"][1]
-        m["entries"][1] = {"kind": "lost", "first": entry["first"], "end": entry["end"], "objects": []}
-
-    _rewrite(path, change)
+    _instead_of_events(path, "lost")
 
 
 def rubbish_for_a_manifest(path):
@@ -234,11 +230,7 @@ def changed_totals(path):
 
 
 def a_start_that_takes_up_offsets(path):
-    def change(m):
-        entry = m["entries"][1]
-        m["entries"][1] = {"kind": "start", "first": entry["first"], "end": entry["end"], "objects": []}
-
-    _rewrite(path, change)
+    _instead_of_events(path, "start")
 
 
 def counts_below_nothing(path):
@@ -351,6 +343,14 @@ def another_stream(path):
 
 def no_manifest_of_a_kind(path):
     shutil.copytree(path / "authentication", path / "network_access")
+
+
+def _instead_of_events(path, kind):
+    def change(m):
+        entry = m["entries"][1]
+        m["entries"][1] = {"kind": kind, "first": entry["first"], "end": entry["end"], "objects": []}
+
+    _rewrite(path, change)
 
 
 def _rewrite(path, change):
